@@ -27,7 +27,20 @@ HISTORICAL = "historical"
 
 #: Dimensions that never name a place; every other dimension is a location.
 NON_LOCATION = frozenset(
-    {TIME, LAYER, SCENARIO, MEMBER, FEATURE, LAG, BOUNDS, "month", "quantiles", "model", "period"}
+    {
+        TIME,
+        LAYER,
+        SCENARIO,
+        MEMBER,
+        FEATURE,
+        LAG,
+        BOUNDS,
+        "month",
+        "quantiles",
+        "model",
+        "horizon",
+        "lithology_class",
+    }
 )
 
 #: Bounds of the four ERA5-Land soil layers [m], positive down.

@@ -1,0 +1,344 @@
+"""The experiment Dataset: a reference and its scenarios, side by side along ``scenario``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ._checks import check_monthly, month_index
+from .errors import DimensionError, RegionError, ScenarioError, unknown_name
+from .regions import LatitudeBands, reduce, sample_points
+from .schema import HISTORICAL, REFERENCE, SCENARIO, TIME, location_dims
+
+
+def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
+    """Join a reference and scenario Datasets into one experiment Dataset.
+
+    Months are joined by (year, month), never by the stamp. Forcing gets a dimension
+    ``scenario`` labelled ``reference`` and by the keywords (``historical``, ``rcp26``, ...)
+    and is NaN outside each one's period. The soil temperature ``tsl`` and static fields
+    belong to the reference and have no scenario; a scenario's own soil temperature, where
+    there is one, is kept as ``tsl_esm``. Lazy on dask.
+
+    Parameters
+    ----------
+    reference : Dataset
+        Canonical monthly forcing, static fields and, for fitting, ``tsl``.
+    **scenarios : Dataset
+        Canonical monthly Datasets on the same locations.
+
+    Returns
+    -------
+    Dataset
+        With coordinates ``period_start`` and ``period_end`` along ``scenario``.
+
+    Raises
+    ------
+    TimeAxisError
+        If months are duplicated, missing or unsorted.
+    RegionError
+        If locations differ.
+    ScenarioError
+        If no scenario was given.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> whole = combine(canonical(years=4), rcp85=canonical(years=6, seed=1))
+    >>> whole["tas"].dims, whole["scenario"].values.tolist()
+    (('scenario', 'band', 'time'), ['reference', 'rcp85'])
+    """
+    if not scenarios:
+        raise ScenarioError(
+            "combine needs at least one scenario Dataset; type combine(era5, rcp85=esm)."
+        )
+    if REFERENCE in scenarios:
+        raise ScenarioError("'reference' is the first argument's name; rename the scenario.")
+    parts = {REFERENCE: reference, **scenarios}
+    parts = {name: _first_of_month(ds, name) for name, ds in parts.items()}
+    for name, ds in scenarios.items():
+        _same_locations(reference, ds, name)
+    union = parts[REFERENCE].indexes[TIME]
+    for ds in parts.values():
+        union = union.union(ds.indexes[TIME])
+    union = pd.date_range(union[0], union[-1], freq="MS")
+    forcing = [_forcing(ds, union) for ds in parts.values()]
+    joined = xr.concat(
+        forcing,
+        dim=pd.Index(list(parts), name=SCENARIO),
+        data_vars="all",
+        coords="minimal",
+        compat="override",
+        join="outer",
+        combine_attrs="override",
+    )
+    joined = joined[[*forcing[0].data_vars, *_extra(joined, forcing[0])]]
+    own = [_own_soil(ds, union) for ds in parts.values()]
+    if any("tsl_esm" in ds for ds in own):
+        soil = xr.concat(
+            own, dim=joined[SCENARIO], join="outer", coords="minimal", compat="override"
+        )
+        joined = joined.assign(tsl_esm=soil["tsl_esm"])
+    joined = joined.assign(_of_reference(parts[REFERENCE], union))
+    periods = {
+        "period_start": (SCENARIO, [ds.indexes[TIME][0] for ds in parts.values()]),
+        "period_end": (SCENARIO, [ds.indexes[TIME][-1] for ds in parts.values()]),
+    }
+    joined = joined.assign_coords(periods)
+    order = [SCENARIO, *location_dims(joined), "layer", TIME]
+    joined = joined.transpose(*[d for d in order if d in joined.dims], ...)
+    lines = [str(reference.attrs.get("history", "")), f"xpermafrost.combine: {', '.join(parts)}"]
+    return joined.assign_attrs(
+        {**reference.attrs, "history": "\n".join(line for line in lines if line)}
+    )
+
+
+def _extra(joined: xr.Dataset, first: xr.Dataset) -> list[str]:
+    return [str(name) for name in joined.data_vars if name not in first.data_vars]
+
+
+def _first_of_month(ds: xr.Dataset, name: str) -> xr.Dataset:
+    check_monthly(ds, step=f"combine ({name})")
+    months = month_index(ds[TIME])
+    stamps = np.array([f"{m // 12:04d}-{m % 12 + 1:02d}-01" for m in months], "datetime64[ns]")
+    return ds.assign_coords({TIME: (TIME, stamps, ds[TIME].attrs)})
+
+
+def _forcing(ds: xr.Dataset, union: pd.DatetimeIndex) -> xr.Dataset:
+    names = [n for n, da in ds.data_vars.items() if TIME in da.dims and n not in _SOIL]
+    return ds[names].reindex({TIME: union})
+
+
+_SOIL = ("tsl", "tsl_esm")
+
+
+def _own_soil(ds: xr.Dataset, union: pd.DatetimeIndex) -> xr.Dataset:
+    if "tsl" not in ds:
+        return xr.Dataset(coords={TIME: union})
+    return ds[["tsl"]].reindex({TIME: union}).rename(tsl="tsl_esm")
+
+
+def _of_reference(ds: xr.Dataset, union: pd.DatetimeIndex) -> dict[str, xr.DataArray]:
+    static = {str(n): da for n, da in ds.data_vars.items() if TIME not in da.dims}
+    if "tsl" in ds:
+        static["tsl"] = ds["tsl"].reindex({TIME: union})
+    return static
+
+
+def _same_locations(reference: xr.Dataset, other: xr.Dataset, name: str) -> None:
+    want, found = location_dims(_timed(reference)), location_dims(_timed(other))
+    if set(want) != set(found):
+        raise RegionError(
+            f"the reference has the location dims {want}, {name!r} has {found}. Reduce both to the "
+            "same regions, or use era5.permafrost.with_scenarios(esm, regions=...)."
+        )
+    for dim in want:
+        if not np.array_equal(reference[dim].values, other[dim].values):
+            raise RegionError(
+                f"the reference and {name!r} differ along {dim!r}: "
+                f"{reference[dim].values[:6].tolist()} and {other[dim].values[:6].tolist()}."
+            )
+
+
+def _timed(ds: xr.Dataset) -> xr.Dataset:
+    return ds[[name for name, da in ds.data_vars.items() if TIME in da.dims]]
+
+
+def as_experiment(obj: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """An experiment Dataset from a Dataset, a dict or a DataTree with a ``reference``.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> parts = {"reference": canonical(years=4), "ssp126": canonical(years=6)}
+    >>> as_experiment(parts).sizes["scenario"]
+    2
+    """
+    if isinstance(obj, xr.Dataset):
+        return obj
+    if isinstance(obj, xr.DataTree):
+        obj = {str(name): child.to_dataset() for name, child in obj.children.items()}
+    if REFERENCE not in obj:
+        raise ScenarioError(
+            f"an experiment needs a 'reference'; found {sorted(obj)}. "
+            "Type {'reference': era5, 'rcp85': esm}."
+        )
+    rest = {name: ds for name, ds in obj.items() if name != REFERENCE}
+    return combine(obj[REFERENCE], **rest)
+
+
+def reference_of(ds: xr.Dataset) -> xr.Dataset:
+    """The reference alone, over its own months: forcing, static fields and ``tsl``."""
+    if SCENARIO not in ds.dims:
+        check_monthly(ds, step="this step")
+        return ds
+    if REFERENCE not in ds[SCENARIO].values:
+        raise ScenarioError(
+            f"no 'reference' among the scenarios {ds[SCENARIO].values.tolist()}; "
+            "make the experiment with xp.combine(reference, **scenarios)."
+        )
+    keep = [n for n in ds.data_vars if n not in ("tsl_esm", "tsl_truth", "tas_truth")]
+    part = ds[keep].sel({SCENARIO: REFERENCE}, drop=False)
+    start, end = part["period_start"].values, part["period_end"].values
+    part = part.sel({TIME: slice(start, end)})
+    return part.drop_vars([SCENARIO, "period_start", "period_end"], errors="ignore")
+
+
+def scenarios_of(ds: xr.Dataset) -> list[str]:
+    """Names of the scenarios that can be projected: all but ``reference`` and ``historical``."""
+    if SCENARIO not in ds.dims:
+        return []
+    return [str(s) for s in ds[SCENARIO].values if s not in (REFERENCE, HISTORICAL)]
+
+
+def series_of(ds: xr.Dataset, scenario: str) -> xr.Dataset:
+    """A climate model's forcing: ``historical``, where there is one, continued by ``scenario``."""
+    available = scenarios_of(ds)
+    if scenario not in available:
+        raise _absent(scenario, available)
+    names = [n for n, da in ds.data_vars.items() if SCENARIO in da.dims and n not in _NOT_FORCING]
+    part = ds[names].sel({SCENARIO: scenario}, drop=False)
+    start, end = part["period_start"].values, part["period_end"].values
+    if HISTORICAL in ds[SCENARIO].values:
+        past = ds[names].sel({SCENARIO: HISTORICAL}, drop=False)
+        before = past["period_end"].values
+        if before < start:
+            before_part = past.sel({TIME: slice(past["period_start"].values, before)})
+            now = part.sel({TIME: slice(start, end)})
+            drop = [SCENARIO, "period_start", "period_end"]
+            joined = xr.concat(
+                [before_part.drop_vars(drop), now.drop_vars(drop)],
+                dim=TIME,
+                data_vars="minimal",
+                coords="minimal",
+                compat="override",
+                combine_attrs="override",
+            )
+            check_monthly(joined, step=f"historical followed by {scenario}")
+            return joined
+    part = part.sel({TIME: slice(start, end)})
+    return part.drop_vars([SCENARIO, "period_start", "period_end"], errors="ignore")
+
+
+_NOT_FORCING = ("tsl", "tsl_esm", "tsl_truth", "tas_truth")
+
+
+def _absent(scenario: str, available: list[str]) -> ScenarioError:
+    return ScenarioError(str(unknown_name("scenario", scenario, available)))
+
+
+def choose_scenarios(
+    ds: xr.Dataset,
+    *,
+    rcp: str | float | list[str] | None = None,
+    ssp: str | list[str] | None = None,
+    scenario: str | list[str] | None = None,
+) -> list[str]:
+    """Names of the scenarios asked for by ``rcp="8.5"``, ``ssp="585"`` or ``scenario="rcp85"``.
+
+    ``"all"`` takes every one of its kind; nothing at all takes every scenario.
+
+    Raises
+    ------
+    ScenarioError
+        If one is absent, with the close matches.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import experiment
+    >>> choose_scenarios(experiment(), rcp="8.5")
+    ['rcp85']
+    """
+    available = scenarios_of(ds)
+    if not available:
+        raise ScenarioError(
+            "no scenario to project: the Dataset has only a reference. "
+            "Join scenarios first: xp.combine(reference, rcp85=...)."
+        )
+    wanted: list[str] = []
+    for prefix, given in (("rcp", rcp), ("ssp", ssp), ("", scenario)):
+        if given is None:
+            continue
+        for item in given if isinstance(given, list | tuple) else [given]:
+            if item == "all":
+                wanted += [name for name in available if name.startswith(prefix)]
+            else:
+                digits = str(item).lower().removeprefix(prefix) if prefix else str(item)
+                tail = digits.replace(".", "").replace("-", "") if prefix else digits
+                wanted.append(f"{prefix}{tail}")
+    wanted = wanted or ([] if any(x is not None for x in (rcp, ssp, scenario)) else available)
+    for name in wanted:
+        if name not in available:
+            raise _absent(name, available)
+    if not wanted:
+        raise ScenarioError(f"no scenario of that kind; the Dataset has {available}.")
+    return list(dict.fromkeys(wanted))
+
+
+def with_scenarios(
+    reference: xr.Dataset,
+    scenarios: Mapping[str, xr.Dataset] | xr.DataTree,
+    *,
+    regions: LatitudeBands | None = None,
+    land: xr.DataArray | None = None,
+    sampling: str = "linear",
+) -> xr.Dataset:
+    """Standardize climate-model Datasets, bring them to the reference's locations, and combine.
+
+    Gridded Datasets are reduced to ``regions`` (the reference as well); for a station
+    reference the model's grid is sampled at the stations. Lazy on dask.
+
+    Parameters
+    ----------
+    reference : Dataset
+        Canonical; gridded, regional or stations.
+    scenarios : mapping or DataTree of Dataset
+        By name: ``{"historical": ..., "rcp85": ...}``, in any source that
+        :func:`standardize` reads.
+    regions : LatitudeBands, optional
+        Needed where the reference or a scenario is gridded and there are no stations.
+    land : DataArray, optional
+        Land share on the model's grid; by default its ``sftlf``.
+    sampling : {"linear", "nearest"}
+        How a grid is sampled at stations.
+
+    Returns
+    -------
+    Dataset
+        An experiment Dataset, see :func:`combine`.
+    """
+    from .sources import standardize
+
+    if isinstance(scenarios, xr.DataTree):
+        scenarios = {str(n): child.to_dataset() for n, child in scenarios.children.items()}
+    if regions is not None and {"lat", "lon"} <= set(reference.dims):
+        reference = reduce(reference, regions)
+    parts = {}
+    for name, raw in scenarios.items():
+        ds = standardize(raw)
+        if {"lat", "lon"} <= set(ds.dims):
+            if "station" in reference.dims:
+                ds = sample_points(ds, reference, method=sampling)
+            elif regions is not None:
+                ds = reduce(ds, regions, land=land)
+            else:
+                raise DimensionError(
+                    f"scenario {name!r} is gridded and the reference has dims "
+                    f"{tuple(reference.dims)}; pass regions=xp.alaska_bands() or your own."
+                )
+        parts[name] = ds
+    return combine(reference, **parts)
+
+
+__all__ = [
+    "as_experiment",
+    "choose_scenarios",
+    "combine",
+    "reference_of",
+    "scenarios_of",
+    "series_of",
+    "with_scenarios",
+]

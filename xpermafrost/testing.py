@@ -1,0 +1,100 @@
+"""Small made-up Datasets for tests, doctests and tutorials.
+
+They are smooth and quick to make, not believable: for a simulated world with physics see
+:func:`xpermafrost.datasets.alaska_sample`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from .schema import ERA5LAND_EDGES, VARIABLES, layer_coords
+
+FORCING = ("tas", "pr", "snd", "rsds", "rlds")
+
+
+def canonical(
+    *,
+    years: int = 6,
+    start: str = "2001",
+    locations: Sequence[str] = ("south", "middle", "north"),
+    dim: str = "band",
+    edges: Sequence[float] = ERA5LAND_EDGES,
+    warming: float = 0.0,
+    seed: int = 0,
+) -> xr.Dataset:
+    """A canonical monthly Dataset: five forcings, two static fields and soil temperature.
+
+    The soil damps and delays the air with depth; ``warming`` [K per decade] is linear.
+
+    Examples
+    --------
+    >>> canonical(years=2)["tsl"].dims
+    ('band', 'layer', 'time')
+    """
+    rng = np.random.default_rng(seed)
+    time = pd.date_range(start, periods=12 * years, freq="MS")
+    month = np.arange(time.size)
+    place = np.arange(len(locations))[:, None]
+    weather = rng.normal(0.0, 1.8, (len(locations), time.size))
+    season = np.cos(2 * np.pi * (month - 6.5) / 12)
+    tas = 274.0 - 4.0 * place + (13.0 + place) * season + weather + warming * month / 120
+    pr = (2.0 + season + 0.3 * rng.random(tas.shape)) * 1e-5
+    snd = np.clip(0.5 * (-season - 0.2 + 0.1 * weather), 0.0, None)
+    rsds = 120.0 + 110.0 * season + 5.0 * rng.random(tas.shape)
+    rlds = 3.2 * (tas - 273.15) + 270.0 + rng.normal(0.0, 3.0, tas.shape)
+    layers = layer_coords(edges)
+    depth = layers["depth"].values
+    soil = np.stack([_soil(tas, snd, d) for d in depth], axis=1)
+    data = {"tas": tas, "pr": pr, "snd": snd, "rsds": rsds, "rlds": rlds}
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {
+        name: ((dim, "time"), values.astype("float32"), VARIABLES[name].attrs)
+        for name, values in data.items()
+    }
+    variables["tsl"] = ((dim, "layer", "time"), soil.astype("float32"), VARIABLES["tsl"].attrs)
+    variables["elevation"] = ((dim,), 100.0 * (1 + place[:, 0]), VARIABLES["elevation"].attrs)
+    return xr.Dataset(
+        variables,
+        coords={"time": time, dim: list(locations), **layers},
+        attrs={"title": "made-up test data"},
+    )
+
+
+def _soil(tas: np.ndarray, snd: np.ndarray, depth: float) -> np.ndarray:
+    """Exponential memory of an air temperature that snow shields, deeper is slower."""
+    mean = tas.mean(axis=1, keepdims=True)
+    surface = mean + 2.0 + (tas - mean) * (0.9 - 0.6 * np.clip(snd, 0.0, 1.0))
+    rate = 1.0 / (1.0 + 3.0 * depth)
+    out = np.empty_like(surface)
+    state = surface[:, :12].mean(axis=1)
+    for k in range(surface.shape[1]):
+        state = state + rate * (surface[:, k] - state)
+        out[:, k] = state
+    return out
+
+
+def experiment(*, years: int = 8, future: int = 12, **options: object) -> xr.Dataset:
+    """A small experiment Dataset: reference 2001 on, historical 1996-2005, two RCPs from 2006.
+
+    Examples
+    --------
+    >>> experiment()["scenario"].values.tolist()
+    ['reference', 'historical', 'rcp26', 'rcp85']
+    """
+    from .experiment import combine
+
+    reference = canonical(years=years, **options)  # type: ignore[arg-type]
+    parts = {
+        "historical": canonical(years=10, start="1996", seed=11, **options),  # type: ignore[arg-type]
+        "rcp26": canonical(years=future, start="2006", seed=12, warming=0.2, **options),  # type: ignore[arg-type]
+        "rcp85": canonical(years=future, start="2006", seed=13, warming=2.0, **options),  # type: ignore[arg-type]
+    }
+    parts = {
+        n: ds.assign(tas=(ds["tas"] * 1.0 + 1.5).assign_attrs(ds["tas"].attrs))
+        for n, ds in parts.items()
+    }
+    return combine(reference, **parts)
