@@ -1,0 +1,545 @@
+"""Sources: factors, signs, periods, refusals, laziness, on synthetic Datasets of every family."""
+
+from __future__ import annotations
+
+import copy
+
+import cftime
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from xpermafrost import schema
+from xpermafrost.errors import SourceError, TimeAxisError, UnitsError, UnknownNameError
+from xpermafrost.sources import FAMILIES, identify, standardize
+
+MONTHS = pd.date_range("2001-01-01", periods=12, freq="MS")
+DAYS = MONTHS.days_in_month.to_numpy()  # 31, 28, ..., 30
+
+
+def dataset(name, values, units, *, dim="time", times=MONTHS, **attrs):
+    if units is not None:
+        attrs["units"] = units
+    values = np.broadcast_to(np.asarray(values, dtype="float64"), (len(times),))
+    return xr.Dataset({name: (dim, values.copy(), attrs)}, coords={dim: times})
+
+
+# --- accumulations ------------------------------------------------------------------------
+
+PER_DAY = [
+    ("tp", "m", 0.002, "pr", 0.002 * 1000 / 86400),
+    ("total_precipitation", "m", 0.002, "pr", 0.002 * 1000 / 86400),
+    ("sf", "m of water equivalent", 0.001, "prsn", 0.001 * 1000 / 86400),
+    ("strd", "J m**-2", 2e7, "rlds", 2e7 / 86400),
+    ("surface_solar_radiation_downwards", "J m-2", 1e7, "rsds", 1e7 / 86400),
+    ("slhf", "J m**-2", -4e6, "hfls", 4e6 / 86400),
+    ("sshf", "J m**-2", 1e6, "hfss", -1e6 / 86400),
+]
+
+
+@pytest.mark.parametrize(("name", "units", "value", "canonical", "expected"), PER_DAY)
+def test_cds_monthly_mean_is_a_daily_total(name, units, value, canonical, expected):
+    out = standardize(dataset(name, value, units, dim="valid_time"))
+    # the same in months of 28, 30 and 31 days
+    np.testing.assert_allclose(out[canonical], np.full(12, expected), rtol=1e-12)
+    assert out[canonical].attrs["units"] == schema.variable(canonical).units
+    assert out[canonical].attrs["source_variable"] == name
+
+
+@pytest.mark.parametrize(
+    ("name", "units", "value", "canonical", "factor"),
+    [
+        ("total_precipitation_sum", "m", 0.06, "pr", 1000.0),
+        ("snowfall_sum", "m", 0.03, "prsn", 1000.0),
+        ("surface_thermal_radiation_downwards_sum", "J m-2", 6e8, "rlds", 1.0),
+        ("surface_solar_radiation_downwards_sum", "J m-2", 3e8, "rsds", 1.0),
+        ("surface_latent_heat_flux_sum", "J m-2", -6e7, "hfls", -1.0),
+        ("surface_sensible_heat_flux_sum", "J m-2", 6e7, "hfss", -1.0),
+    ],
+)
+def test_earthengine_sum_is_a_month_total(name, units, value, canonical, factor):
+    out = standardize(dataset(name, value, units))[canonical]
+    np.testing.assert_allclose(out, value * factor / (DAYS * 86400.0), rtol=1e-12)
+    assert {28, 30, 31} <= set(DAYS.tolist())
+
+
+def test_earthengine_without_sum_is_per_day():
+    old = standardize(dataset("total_precipitation", 0.002, "m"), source="earthengine")
+    cds = standardize(dataset("tp", 0.002, "m"))
+    np.testing.assert_array_equal(old["pr"], cds["pr"])
+
+
+@pytest.mark.parametrize(
+    ("name", "units", "value", "canonical", "expected"),
+    [
+        ("mtpr", "kg m**-2 s**-1", 3e-5, "pr", 3e-5),
+        ("avg_sdlwrf", "W m**-2", 250.0, "rlds", 250.0),
+        ("avg_slhtf", "W m**-2", -40.0, "hfls", 40.0),
+        ("msshf", "W m**-2", 20.0, "hfss", -20.0),
+    ],
+)
+def test_mean_rates_are_fluxes_but_heat_is_still_downward(name, units, value, canonical, expected):
+    out = standardize(dataset(name, value, units))
+    np.testing.assert_allclose(out[canonical], expected)
+
+
+@pytest.mark.parametrize(
+    ("units", "value"), [("mm month-1", 31.0), ("mm/month", 31.0), ("kg m-2 month-1", 31.0)]
+)
+def test_month_totals_use_the_days_of_each_month(units, value):
+    out = standardize(dataset("pr", value, units))["pr"]
+    np.testing.assert_allclose(out, value / (DAYS * 86400.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("calendar", "february"), [("noleap", 28), ("360_day", 30), ("standard", 29)]
+)
+def test_days_and_stamps_come_from_the_calendar(calendar, february):
+    days = [15, 30] if calendar == "360_day" else [16, 15]
+    times = [
+        cftime.datetime(2000, m, d, calendar=calendar) for m, d in zip((1, 2), days, strict=True)
+    ]
+    ds = xr.Dataset({"pr": ("time", [30.0, 30.0], {"units": "mm month-1"})}, coords={"time": times})
+    out = standardize(ds)
+    assert out["time"].dtype == "datetime64[ns]"
+    assert out["time"].dt.strftime("%Y-%m-%d").values.tolist() == ["2000-01-01", "2000-02-01"]
+    assert out["time"].attrs["source_calendar"] == calendar
+    np.testing.assert_allclose(out["pr"][1], 30.0 / (february * 86400), rtol=1e-12)
+
+
+# --- states -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "units", "value", "canonical", "expected"),
+    [
+        ("t2m", "K", 260.0, "tas", 260.0),
+        ("2m_temperature", "K", 260.0, "tas", 260.0),
+        ("temperature_2m", "K", 260.0, "tas", 260.0),
+        ("skt", "K", 260.0, "ts", 260.0),
+        ("tas", "degC", -10.0, "tas", 263.15),
+        ("snd", "cm", 25.0, "snd", 0.25),
+        ("sde", "m", 0.3, "snd", 0.3),
+        ("sd", "m of water equivalent", 0.1, "snw", 100.0),
+        ("snow_depth", "m of water equivalent", 0.1, "snw", 100.0),
+        ("snow_depth_water_equivalent", "m", 0.1, "snw", 100.0),
+        ("snow_cover", "%", 80.0, "snc", 80.0),
+        ("snow_cover", "1", 0.8, "snc", 80.0),
+        ("rsn", "kg m**-3", 200.0, "snow_density", 200.0),
+        ("pr", "mm day-1", 2.0, "pr", 2.0 / 86400),
+        ("orog", "m", 300.0, "elevation", 300.0),
+    ],
+)
+def test_states(name, units, value, canonical, expected):
+    out = standardize(dataset(name, value, units))
+    np.testing.assert_allclose(out[canonical], expected, rtol=1e-12)
+    assert name == canonical or name not in out
+
+
+def test_soil_layers_are_known_by_their_bounds():
+    ds = xr.merge(
+        [dataset(f"stl{n}", 270.0 + n, "K") for n in (3, 1, 2, 4)]
+        + [dataset(f"swvl{n}", 0.3, "m**3 m**-3") for n in (1, 2, 3, 4)]
+    )
+    out = standardize(ds)
+    assert out["tsl"].dims == ("time", "layer")
+    assert out["tsl"].isel(time=0).values.tolist() == [271.0, 272.0, 273.0, 274.0]
+    edges = np.array(schema.ERA5LAND_EDGES)
+    np.testing.assert_allclose(out["depth_bnds"], np.stack([edges[:-1], edges[1:]], axis=1))
+    np.testing.assert_allclose(out["mrsol"].isel(time=0), 0.3 * 1000 * np.diff(edges))
+    assert out["tsl"].attrs["source_variable"] == "stl1, stl2, stl3, stl4"
+
+
+def test_the_studys_layer_three_is_era5_land_level_four():
+    out = standardize(dataset("soil_temperature_level_4", 270.0, "K"))
+    assert out["depth_bnds"].values.tolist() == [[1.0, 2.89]]
+
+
+def test_different_soil_layers_are_refused():
+    ds = xr.merge([dataset("stl1", 270.0, "K"), dataset("swvl2", 0.3, "m3 m-3")])
+    with pytest.raises(SourceError, match="different soil layers"):
+        standardize(ds)
+
+
+def cmip_soil(**attrs):
+    depth = [1.0, 0.1]
+    ds = dataset("mrlsl", 20.0, "kg m-2")
+    ds = ds.expand_dims(depth=depth, axis=1).copy(deep=True)
+    ds["depth"].attrs = {"units": "m", "positive": "down", "axis": "Z", **attrs}
+    return ds
+
+
+def test_cmip_layers_need_their_bounds():
+    with pytest.raises(SourceError, match=r"identified by their bounds; 'depth' has none"):
+        standardize(cmip_soil())
+    ds = cmip_soil(bounds="depth_bnds")
+    ds["depth_bnds"] = (("depth", "bnds"), [[0.2, 1.8], [0.0, 0.2]])
+    out = standardize(ds)
+    assert out["mrsol"].dims == ("time", "layer")
+    assert out["depth"].values.tolist() == [0.1, 1.0]
+    assert out["depth_bnds"].values.tolist() == [[0.0, 0.2], [0.2, 1.8]]
+
+
+def test_depth_without_units_is_refused():
+    ds = cmip_soil()
+    del ds["depth"].attrs["units"]
+    with pytest.raises(SourceError, match=r"ds\['depth'\].attrs\['units'\] = 'm'"):
+        standardize(ds)
+
+
+def test_station_depths_are_points():
+    ds = dataset("tsl", -1.0, "degC").expand_dims(station=["a", "b"]).copy(deep=True)
+    ds = ds.expand_dims(depth_cm=[20, 320], axis=2)
+    out = standardize(ds)
+    assert out["tsl"].dims == ("station", "time", "layer")
+    assert out["depth_bnds"].values.tolist() == [[0.2, 0.2], [3.2, 3.2]]
+    np.testing.assert_allclose(out["tsl"], 272.15)
+
+
+# --- ambiguity and lies -------------------------------------------------------------------
+
+
+def test_snow_depth_in_metres_is_ambiguous():
+    ds = dataset("snow_depth", 0.3, "m")
+    with pytest.raises(SourceError, match=r"source='era5-land' .*source='era5' "):
+        standardize(ds)
+    assert float(standardize(ds, source="era5-land")["snd"][0]) == 0.3
+    assert float(standardize(ds, source="era5")["snw"][0]) == 300.0
+    ds["snow_depth"].attrs["GRIB_paramId"] = 141
+    assert "snw" in standardize(ds)
+
+
+def test_an_attribute_can_prove_the_source():
+    ds = dataset("snow_depth", 0.3, "m").assign_attrs(id="ECMWF/ERA5_LAND/MONTHLY_AGGR")
+    assert "snd" in standardize(ds)
+
+
+def test_grib_id_and_name_that_contradict():
+    with pytest.raises(SourceError, match=r"GRIB_paramId 167 is 'tas'"):
+        standardize(dataset("tp", 0.001, "m", GRIB_paramId=167))
+
+
+def test_grib_id_names_a_nameless_variable():
+    out = standardize(dataset("var228", 0.001, "m", GRIB_paramId=228))
+    np.testing.assert_allclose(out["pr"], 0.001 * 1000 / 86400)
+    assert not [key for key in out["pr"].attrs if key.startswith("GRIB")]
+
+
+def test_eccodes_standard_name_of_downward_flux_is_not_trusted():
+    ds = dataset("slhf", -4e6, "J m**-2", standard_name="surface_upward_latent_heat_flux")
+    assert float(standardize(ds)["hfls"][0]) > 0
+
+
+def test_standard_name_against_canonical_name():
+    ds = dataset("rlds", 250.0, "W m-2", standard_name="surface_net_downward_longwave_flux")
+    with pytest.raises(SourceError, match="'rlds' should be"):
+        standardize(ds)
+
+
+def test_standard_name_recognises_an_unknown_name_but_not_an_extreme():
+    mean = dataset("air_t", 260.0, "K", standard_name="air_temperature", cell_methods="time: mean")
+    assert "tas" in standardize(mean)
+    extreme = dataset("air_t", 260.0, "K", standard_name="air_temperature")
+    extreme["air_t"].attrs["cell_methods"] = "time: maximum"
+    assert list(standardize(extreme).data_vars) == ["air_t"]
+
+
+@pytest.mark.parametrize(
+    ("name", "units", "value"),
+    [
+        ("total_precipitation_sum", "kg m-2 s-1", 3e-5),
+        ("surface_thermal_radiation_downwards_sum", "W m-2", 250.0),
+        ("tp", "kg m-2 s-1", 3e-5),
+        ("tp", "mm", 3.0),
+        ("t2m", "m", 3.0),
+        ("pr", "mm", 3.0),
+        ("tas", "W m-2", 3.0),
+    ],
+)
+def test_name_and_units_that_disagree(name, units, value):
+    with pytest.raises(SourceError, match=f"name and units of '{name}' disagree.*Settle it"):
+        standardize(dataset(name, value, units))
+
+
+def test_missing_units():
+    with pytest.raises(SourceError, match=r"'tp' has no units.*source='era5-land'"):
+        standardize(dataset("tp", 0.001, None))
+    with pytest.raises(SourceError, match="has no units"):  # not a name of that source
+        standardize(dataset("total_precipitation_sum", 0.03, None), source="era5-land")
+    out = standardize(dataset("tp", 0.001, None), source="era5-land")
+    np.testing.assert_allclose(out["pr"], 0.001 * 1000 / 86400)
+
+
+@pytest.mark.parametrize("name", ["mrso", "mrsos"])
+def test_other_soil_water_is_never_renamed(name):
+    with pytest.raises(SourceError, match=f"{name}.*ds.drop_vars"):
+        standardize(dataset(name, 20.0, "kg m-2"))
+
+
+def test_swapped_evaporation_is_refused():
+    with pytest.raises(SourceError, match="interchanged in the archive"):
+        standardize(dataset("evabs", -0.001, "m of water equivalent"))
+
+
+def test_two_variables_of_one_kind():
+    ds = xr.merge([dataset("tas", 260.0, "K"), dataset("t2m", 260.0, "K")])
+    with pytest.raises(SourceError, match=r"all become 'tas'. Keep one"):
+        standardize(ds)
+
+
+def test_unknown_source_answers_with_close_matches():
+    with pytest.raises(UnknownNameError, match="did you mean 'earthengine'"):
+        standardize(dataset("tas", 260.0, "K"), source="earthengin")
+
+
+@pytest.mark.parametrize(
+    ("name", "units", "value"),
+    [
+        ("pr", "kg m-2 s-1", 0.005),  # m per day
+        ("pr", "kg m-2 s-1", 0.001),  # m per day, each value in range
+        ("tas", "K", -5.0),
+        ("rlds", "W m-2", 2e7),
+        ("snow_cover", "1", 80.0),
+        ("tp", "m", 2.0),  # mm
+    ],
+)
+def test_values_that_do_not_fit_their_units(name, units, value):
+    with pytest.raises(SourceError, match=r"after conversion|plausible"):
+        standardize(dataset(name, value, units))
+
+
+def test_packing_negatives_are_clipped_and_counted():
+    ds = dataset("tp", 0.001, "m")
+    ds["tp"][3] = -2e-9
+    before = ds.copy(deep=True)
+    out = standardize(ds)["pr"]
+    assert float(out[3]) == 0.0
+    assert out.attrs["clipped_negative"].startswith("1 values")
+    xr.testing.assert_identical(ds, before)
+    ds["tp"][3] = -0.001
+    with pytest.raises(SourceError, match="spans"):
+        standardize(ds)
+
+
+def test_missing_values_stay_missing():
+    ds = dataset("tp", 0.001, "m")
+    ds["tp"][5] = np.nan
+    out = standardize(ds)["pr"]
+    assert np.isnan(out[5])
+    assert int(out.isnull().sum()) == 1
+
+
+# --- coordinates --------------------------------------------------------------------------
+
+
+def test_lat_lon_are_renamed_wrapped_and_sorted():
+    ds = dataset("t2m", 260.0, "K", dim="valid_time")
+    lat, lon = [70.0, 60.0], [0.0, 90.0, 180.0, 270.0]
+    ds = ds.expand_dims(latitude=lat, longitude=lon).transpose("valid_time", ...).copy(deep=True)
+    ds["t2m"] += 0 * ds["t2m"] + ds["longitude"] / 10
+    out = standardize(ds)
+    assert out["lat"].values.tolist() == [60.0, 70.0]
+    assert out["lon"].values.tolist() == [-180.0, -90.0, 0.0, 90.0]
+    assert out["tas"].isel(time=0, lat=0).values.tolist() == [278.0, 287.0, 260.0, 269.0]
+    assert out["lat"].attrs["standard_name"] == "latitude"
+
+
+def test_lon_bounds_move_with_their_longitudes():
+    ds = xr.Dataset(
+        {
+            "sftlf": ("lon", [1.0, 2.0], {"units": "%"}),
+            "lon_bnds": (("lon", "bnds"), [[0, 180.0], [180, 360]]),
+        },
+        coords={"lon": [90.0, 270.0]},
+    )
+    out = standardize(ds)
+    assert out["lon_bnds"].values.tolist() == [[-180.0, 0.0], [0.0, 180.0]]
+    assert out["sftlf"].values.tolist() == [2.0, 1.0]
+
+
+def test_new_cds_layout():
+    ds = dataset("t2m", 260.0, "K", dim="valid_time")
+    ds = ds.assign_coords(number=0, expver=("valid_time", ["0001"] * 10 + ["0005"] * 2))
+    out = standardize(ds)
+    assert set(out.coords) == {"time"}
+    assert "2 months are preliminary" in out.attrs["history"]
+
+
+def test_integer_date_as_time():
+    stamps = [int(t.strftime("%Y%m%d")) for t in MONTHS]
+    out = standardize(dataset("t2m", 260.0, "K", dim="date", times=stamps))
+    assert (out["time"].values == MONTHS.values).all()
+
+
+def test_legacy_expver_dimension():
+    values = np.full((12, 2), np.nan)
+    values[:10, 0], values[9:, 1] = 260.0, 250.0
+    ds = xr.Dataset(
+        {"t2m": (("time", "expver"), values, {"units": "K"})},
+        coords={"time": MONTHS, "expver": [1, 5]},
+    )
+    out = standardize(ds)
+    assert out["tas"].dims == ("time",)
+    assert out["tas"].values.tolist() == [260.0] * 10 + [250.0] * 2
+
+
+def test_stamps_at_the_end_of_the_month_follow_their_bounds():
+    ends = MONTHS + pd.offsets.MonthBegin(1)
+    ds = dataset("tas", 260.0, "K", times=ends)
+    ds["time"].attrs["bounds"] = "time_bnds"
+    ds["time_bnds"] = (("time", "bnds"), np.stack([MONTHS, ends], axis=1))
+    out = standardize(ds)
+    assert (out["time"].values == MONTHS.values).all()
+    assert "time_bnds" not in out.variables
+
+
+def test_undecoded_time_is_decoded():
+    ds = dataset("tas", 260.0, "K", times=[15.5, 45.0])
+    ds["time"].attrs = {"units": "days since 1850-01-01", "calendar": "noleap"}
+    out = standardize(ds)
+    assert out["time"].dt.strftime("%Y-%m").values.tolist() == ["1850-01", "1850-02"]
+    with pytest.raises(TimeAxisError, match="neither YYYYMMDD nor"):
+        standardize(dataset("tas", 260.0, "K", times=[1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ([0, 1, 1, 2], "2001-02 twice"),
+        ([0, 1, 2, 3, 5, 4, 5, 6, 7], "no 2001-05|after"),
+        ([0, 1, 3, 4], "no 2001-03"),
+    ],
+)
+def test_months_must_be_whole(order, message):
+    with pytest.raises(TimeAxisError, match=message):
+        standardize(dataset("tas", 260.0, "K", times=MONTHS[order]))
+
+
+def test_hourly_accumulations_are_refused():
+    hours = pd.date_range("2001-01-01", periods=48, freq="h")
+    with pytest.raises(SourceError, match=r"reads monthly data.*\['tp'\] are accumulated"):
+        standardize(dataset("tp", 0.001, "m", times=hours))
+    with pytest.raises(SourceError, match="GRIB_stepType 'accum'"):
+        standardize(dataset("tp", 0.001, "m", GRIB_stepType="accum"))
+    with pytest.raises(TimeAxisError, match="needs monthly data"):
+        standardize(dataset("t2m", 260.0, "K", times=hours))
+
+
+# --- canonical data, laziness -------------------------------------------------------------
+
+
+def canonical(**extra):
+    shape = (2, 3, 12)
+    dims = ("scenario", "band", "time")
+    ds = xr.Dataset(
+        {
+            "tas": (dims, np.full(shape, 260.0), schema.variable("tas").attrs),
+            "pr": (dims, np.full(shape, 2e-5), schema.variable("pr").attrs),
+            "tsl": (("band", "layer", "time"), np.full((3, 4, 12), 270.0), {"units": "K"}),
+            "note": ("band", ["x", "y", "z"]),
+        },
+        coords={
+            "time": MONTHS.astype("datetime64[ns]"),
+            "scenario": ["reference", "rcp85"],
+            "band": ["a", "b", "c"],
+            **schema.layer_coords(),
+        },
+        attrs={"title": "canonical"},
+    )
+    ds["pr"][1, :, :6] = np.nan
+    return ds
+
+
+def test_canonical_passes_unchanged():
+    ds = canonical()
+    before = copy.deepcopy(ds)
+    xr.testing.assert_identical(standardize(ds), before)
+    xr.testing.assert_identical(ds, before)
+
+
+@pytest.mark.parametrize(("name", "units", "value", "_canonical", "_expected"), PER_DAY)
+def test_standardize_is_idempotent(name, units, value, _canonical, _expected):
+    raw = dataset(name, value, units, dim="valid_time", GRIB_stepType="avgad")
+    before = copy.deepcopy(raw)
+    once = standardize(raw)
+    xr.testing.assert_identical(standardize(once), once)
+    xr.testing.assert_identical(raw, before)
+
+
+def test_extra_dims_survive():
+    ds = canonical()
+    ds["tas"] = (ds["tas"] - 273.15).assign_attrs(units="degC")
+    out = standardize(ds)
+    assert out["tas"].dims == ("scenario", "band", "time")
+    np.testing.assert_allclose(out["tas"], 260.0)
+    assert out["scenario"].values.tolist() == ["reference", "rcp85"]
+
+
+class Counter:
+    def __init__(self):
+        self.computes = 0
+
+    def __call__(self, graph, keys, **options):
+        self.computes += 1
+        return dask.get(graph, keys, **options)
+
+
+def test_lazy_data_stay_lazy_and_are_checked_when_computed():
+    ds = xr.merge(
+        [
+            dataset("tp", 0.001, "m"),
+            dataset("total_precipitation_sum", 0.03, "m").rename(total_precipitation_sum="x"),
+            dataset("t2m", 260.0, "K"),
+            dataset("stl1", 270.0, "K"),
+            dataset("stl2", 271.0, "K"),
+            dataset("tas_bad", 5.0, "K"),
+        ]
+    )
+    counter = Counter()
+    with dask.config.set(scheduler=counter):
+        out = standardize(ds.chunk(time=5))
+        bad = standardize(ds[["tas_bad"]].rename(tas_bad="tas").chunk(time=5))
+        assert counter.computes == 0
+        assert all(out[name].chunks for name in ("pr", "tas", "tsl"))
+        xr.testing.assert_allclose(out.compute(), standardize(ds))
+        with pytest.raises(SourceError, match="'tas' spans 5"):
+            bad.compute()
+
+
+def test_lazy_equals_eager_for_month_totals():
+    ds = dataset("total_precipitation_sum", 0.03, "m")
+    lazy = standardize(ds.chunk(time=5))["pr"]
+    np.testing.assert_array_equal(lazy.values, standardize(ds)["pr"].values)
+
+
+# --- identify -----------------------------------------------------------------------------
+
+
+def test_identify_shows_everything_and_raises_nothing():
+    ds = xr.merge(
+        [
+            dataset("tp", 0.001, "m"),
+            dataset("snow_depth", 0.3, "m"),
+            dataset("swvl1", 0.3, "m3 m-3"),
+            dataset("d2m", 250.0, "K"),
+        ]
+    )
+    table = identify(ds).set_index("variable")
+    assert table.loc["tp", "canonical"] == "pr"
+    assert table.loc["tp", "factor"] == pytest.approx(1000 / 86400)
+    assert table.loc["tp", "per"] == "day"
+    assert (table.loc["swvl1", "top"], table.loc["swvl1", "bottom"]) == (0.0, 0.07)
+    assert table.loc["d2m", "rule"] == "not recognised; kept as it is"
+    assert "several meanings" in table.loc["snow_depth", "problem"]
+
+
+def test_every_family_is_registered_under_its_name():
+    assert all(family.name == name for name, family in FAMILIES.items())
+    assert {"cmip", "era5-land", "era5", "earthengine", "stations"} == set(FAMILIES)
+
+
+def test_missing_units_of_canonical_names_are_errors_too():
+    with pytest.raises((UnitsError, SourceError), match=r"'tas' has no units.*attrs\['units'\]"):
+        standardize(dataset("tas", 260.0, None))

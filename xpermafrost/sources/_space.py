@@ -1,0 +1,180 @@
+"""Horizontal and vertical coordinates of a source become ``lat``, ``lon`` and ``layer``."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import numpy as np
+import xarray as xr
+
+from ..errors import SourceError
+from ..schema import BOUNDS, LAYER, layer_coords_from_bounds
+from ._units import linear
+from .stations import has_points
+
+_NAMES = {"latitude": "lat", "longitude": "lon", "Latitude": "lat", "Longitude": "lon"}
+_ATTRS: dict[str, dict[str, str]] = {
+    "lat": {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
+    "lon": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
+}
+# Scalars that say how a GRIB message was made, not where or when it is.
+_GRIB_SCALARS = ("step", "surface", "number", "valid_time", "depthBelowLandLayer", "expver")
+_VERTICAL = ("depth", "sdepth", "solth", "soil_depth", "depth_cm", "depth_m", "soildepth")
+
+
+def standard_grib(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
+    """Join the halves of ``expver``, drop GRIB bookkeeping, name the ensemble ``member``.
+
+    Returns the Dataset and notes on what was done.
+    """
+    notes: list[str] = []
+    if "expver" in ds.dims:
+        ds = _join_expver(ds)
+        notes.append("expver 0001 preferred to 0005")
+    elif "expver" in ds.variables and ds["expver"].ndim == 1:
+        early = int(np.sum([str(v).lstrip("0") == "5" for v in ds["expver"].values]))
+        if early:
+            notes.append(f"{early} months are preliminary (expver 0005)")
+    if "step" in ds.dims and ds.sizes["step"] > 1:
+        raise SourceError(
+            "standardize reads monthly means; the dimension 'step' says hourly forecasts. "
+            "Use the monthly means of the source."
+        )
+    for name in ("step", "number"):
+        if name in ds.dims and ds.sizes[name] == 1:
+            ds = ds.squeeze(name, drop=True)
+    if "number" in ds.dims:
+        ds = ds.rename(number="member")
+    drop = [n for n in _GRIB_SCALARS if n in ds.coords and n not in ds.dims]
+    # `valid_time` along `time` repeats it; `expver` along time is in the notes
+    return ds.drop_vars(drop), notes
+
+
+def _join_expver(ds: xr.Dataset) -> xr.Dataset:
+    labels = [str(value).lstrip("0") for value in ds["expver"].values]
+    order = sorted(range(len(labels)), key=lambda i: labels[i])
+    parts = [ds.isel(expver=i, drop=True) for i in order]
+    joined = parts[0]
+    for part in parts[1:]:
+        joined = joined.map(
+            lambda da, other=part: (
+                da.where(da.notnull(), other[da.name]) if "expver" in ds[da.name].dims else da
+            ),
+            keep_attrs=True,
+        )
+    return joined
+
+
+def standard_latlon(ds: xr.Dataset) -> tuple[xr.Dataset, bool]:
+    """``lat`` ascending, ``lon`` in [-180, 180) ascending, bounds along with them."""
+    names = {
+        old: new for old, new in _NAMES.items() if old in ds.variables and new not in ds.variables
+    }
+    changed = bool(names)
+    ds = ds.rename(names)
+    bounds = [f"{name}_{end}" for name in ("lat", "lon") for end in (BOUNDS, "bounds")]
+    for name in [b for b in ("lat", "lon", *bounds) if b in ds.data_vars]:
+        ds, changed = ds.set_coords(name), True
+    if "lon" in ds.coords and np.issubdtype(ds["lon"].dtype, np.number):
+        wrapped = _wrap(ds["lon"].values)
+        if not np.array_equal(wrapped, ds["lon"].values):
+            ds, changed = _assign_lon(ds, wrapped), True
+    for name in ("lat", "lon"):
+        if name not in ds.coords:
+            continue
+        coord = ds[name]
+        missing = {k: v for k, v in _ATTRS[name].items() if k not in coord.attrs}
+        if changed and missing:
+            ds = ds.assign_coords({name: coord.assign_attrs(missing)})
+        if coord.dims == (name,) and coord.size > 1 and not ds.indexes[name].is_unique:
+            first = ~ds.indexes[name].duplicated()  # 0 and 360 degrees are one meridian
+            ds, changed = ds.isel({name: first}), True
+        if coord.dims == (name,) and not ds.indexes[name].is_monotonic_increasing:
+            ds, changed = ds.sortby(name), True
+    return ds, changed
+
+
+def _wrap(lon: np.ndarray) -> np.ndarray:
+    # by subtraction, so that longitudes already in range keep every bit
+    return np.where(lon >= 180, lon - 360, np.where(lon < -180, lon + 360, lon))
+
+
+def _assign_lon(ds: xr.Dataset, wrapped: np.ndarray) -> xr.Dataset:
+    old = ds["lon"]
+    moved = {"lon": (old.dims, wrapped, old.attrs)}
+    for name in ("lon_bnds", "lon_bounds"):
+        if name in ds.coords and ds[name].ndim == old.ndim + 1:
+            shift = (wrapped - old.values)[..., np.newaxis]
+            moved[name] = (ds[name].dims, ds[name].values + shift, ds[name].attrs)
+    return ds.assign_coords(moved)
+
+
+def standard_layers(
+    ds: xr.Dataset, layered: list[str], *, source: str | None
+) -> tuple[xr.Dataset, bool]:
+    """Turn the vertical dimension of the ``layered`` variables into ``layer`` with bounds."""
+    dims = {d for name in layered for d in ds[name].dims if _is_vertical(ds, d)}
+    if not dims:
+        return ds, False
+    coords = {dim: _read_bounds(ds, str(dim), source=source) for dim in dims}
+    reference = next(iter(coords.values()))
+    for dim, bounds in coords.items():
+        if bounds.shape != reference.shape or not np.allclose(bounds, reference):
+            raise SourceError(
+                f"{sorted(map(str, dims))} are different layer sets ({dim!r} fits no other); one "
+                "Dataset has one. Standardize the variables apart and remap one in depth."
+            )
+    for dim, bounds in coords.items():
+        ds = ds.isel({dim: np.argsort(bounds[:, 0] + bounds[:, 1], kind="stable")})
+        ds = ds.drop_vars([n for n in ds.variables if _belongs(ds, n, str(dim))])
+    ds = ds.rename(dict.fromkeys(dims, LAYER))
+    reference = reference[np.argsort(reference.sum(axis=1), kind="stable")]
+    return ds.assign_coords(layer_coords_from_bounds(reference)), True
+
+
+def _belongs(ds: xr.Dataset, name: Hashable, dim: str) -> bool:
+    """Whether a variable is the vertical coordinate or its bounds."""
+    bounds = ds[dim].attrs.get("bounds", f"{dim}_bnds") if dim in ds.coords else f"{dim}_bnds"
+    return name in (dim, bounds, f"{dim}_bnds", f"{dim}_bounds")
+
+
+def _is_vertical(ds: xr.Dataset, dim: Hashable) -> bool:
+    if dim == LAYER or dim not in ds.coords:
+        return False
+    attrs = ds[dim].attrs
+    said = attrs.get("standard_name") == "depth" or attrs.get("axis") == "Z"
+    return said or str(dim).lower() in _VERTICAL
+
+
+def _read_bounds(ds: xr.Dataset, dim: str, *, source: str | None) -> np.ndarray:
+    """Bounds [m] of shape (dim, 2), positive down; points for stations."""
+    coord = ds[dim]
+    suffix = {"_cm": "cm", "_m": "m"}.get(dim[dim.rfind("_") :] if "_" in dim else "", "")
+    units = str(coord.attrs.get("units", suffix))
+    how = linear(units, "m") if units else None
+    if how is None:
+        raise SourceError(
+            f"the depth coordinate {dim!r} needs units of length; found {units or 'none'!r}. "
+            f"Type ds[{dim!r}].attrs['units'] = 'm'."
+        )
+    names = (coord.attrs.get("bounds"), f"{dim}_bnds", f"{dim}_bounds")
+    name = next((n for n in names if n in ds.variables), None)
+    if name is not None:
+        found = ds[name]
+        keep = [d for d in found.dims if d == dim or found.sizes[d] == 2]
+        found = found.isel({d: 0 for d in found.dims if d not in keep}, drop=True)
+        other = next(d for d in found.dims if d != dim)
+        values = found.transpose(dim, other).values.astype("float64")
+    elif source == "stations" or (source is None and has_points(ds)):
+        values = np.stack([coord.values, coord.values], axis=1).astype("float64")
+    else:
+        raise SourceError(
+            f"layers are identified by their bounds; {dim!r} has none. Assign them, "
+            f"ds = ds.assign_coords({dim}_bnds=(({dim!r}, 'bnds'), ...)), or type "
+            "standardize(source='stations') if these are points of measurement."
+        )
+    values = values * how.factor
+    if coord.attrs.get("positive") == "up" or np.all(values <= 0):
+        values = -values
+    values = np.sort(values, axis=1)
+    return np.round(values, 9)
