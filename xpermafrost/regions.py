@@ -292,7 +292,7 @@ def reduce(
         for dim in ("lat", "lon"):
             check_whole(da, dim, step="reduce")
     out = ds.drop_vars([n for n in ds.variables if {"lat", "lon"} & set(ds[n].dims)])
-    dim = weights.dims[0]
+    dim = str(weights.dims[0])
     means = {name: _weighted_mean(da, weights, dim) for name, da in gridded.items()}
     out = out.assign(means).assign_coords(regions.coords)
     note = f"mean over {len(regions)} regions, weights = cell area x overlap x land fraction"

@@ -274,7 +274,7 @@ def location_dims(obj: xr.DataArray | xr.Dataset) -> tuple[Hashable, ...]:
 
 
 def layer_coords(edges: Sequence[float] = ERA5LAND_EDGES) -> dict[str, xr.Variable]:
-    """Coordinates of a stack of adjoining layers: ``layer``, ``depth`` and ``depth_bnds`` [m].
+    """Coordinates of a stack of adjoining layers: ``layer``, ``depth`` and its bounds [m].
 
     Parameters
     ----------
@@ -316,4 +316,34 @@ def layer_coords_from_bounds(bounds: np.ndarray) -> dict[str, xr.Variable]:
         "depth": xr.Variable(LAYER, bounds.mean(axis=1), depth_attrs),
         # bounds inherit their attributes from `depth` (CF 1.11, section 7.1)
         "depth_bnds": xr.Variable((LAYER, BOUNDS), bounds),
+        # A DataArray cannot hold 2-D bounds of a dimension it lacks; these two it keeps.
+        "depth_top": xr.Variable(LAYER, bounds[:, 0], {"units": "m", "positive": "down"}),
+        "depth_bottom": xr.Variable(LAYER, bounds[:, 1], {"units": "m", "positive": "down"}),
     }
+
+
+def layer_bounds(obj: xr.DataArray | xr.Dataset) -> np.ndarray:
+    """Bounds of the layers of ``obj`` [m], shape ``(layer, 2)``: what a layer is known by.
+
+    Read from ``depth_bnds``, or from ``depth_top`` and ``depth_bottom``.
+
+    Raises
+    ------
+    DimensionError
+        If neither is there.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> layer_bounds(xr.Dataset(coords=layer_coords((0, 0.5, 2)))).tolist()
+    [[0.0, 0.5], [0.5, 2.0]]
+    """
+    variables = obj.variables if isinstance(obj, xr.Dataset) else obj.coords
+    if "depth_bnds" in variables:
+        return np.asarray(obj["depth_bnds"].values, dtype="float64")
+    if "depth_top" in variables and "depth_bottom" in variables:
+        return np.stack([obj["depth_top"].values, obj["depth_bottom"].values], axis=1)
+    raise DimensionError(
+        "the layers have no bounds: a layer is known by its bounds, never by its index. "
+        "Add them: ds.assign_coords(xp.layer_coords((0, 0.07, 0.28, 1.0, 2.89)))."
+    )

@@ -1,0 +1,288 @@
+"""Features: from a canonical Dataset to one labelled array ``(location..., time, feature)``.
+
+Every feature of a month uses that month and earlier ones only. Names are a small grammar:
+
+========================== =============================================================
+``tas``                    a forcing variable or static field of the variable table
+``mrsol``, ``lithology``   expand to one feature per layer or class
+``month_sin``, ``month_cos``  the season
+``tas:mean12``             mean of the last 12 months, the present one included
+``tas:thaw12``             thawing degree days of the last 12 months [K d]
+``tas:freeze12``           freezing degree days of the last 12 months [K d]
+``scenario_signal``        deseasonalised multi-year anomaly of longwave radiation
+``scenario_signal:rahaman``  the first study's z of the same
+``year``                   calendar year; it extrapolates, so it is never a default
+========================== =============================================================
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from ._checks import check_units, require_variables
+from .errors import DataError, MissingVariableError, unknown_name
+from .schema import FEATURE, FREEZING_POINT, LAYER, TIME, VARIABLES, layer_bounds, location_dims
+
+#: Taken as default features where the Dataset has them, in this order.
+DEFAULT_FORCING = ("tas", "ts", "pr", "prsn", "rlds", "rsds", "snd")
+SEASON = ("month_sin", "month_cos")
+
+#: The inputs of the first study; ``year`` and soil water among them.
+RAHAMAN_FEATURES = (
+    "tas",
+    "ts",
+    "pr",
+    "prsn",
+    "rlds",
+    "rsds",
+    "hfls",
+    "hfss",
+    "mrsol",
+    "year",
+    *SEASON,
+    "lithology",
+    "bulk_density",
+    "soc",
+    "scenario_signal:rahaman",
+)
+
+_DERIVED = re.compile(r"^(?P<name>[a-z_]+):(?P<kind>mean|thaw|freeze)(?P<months>\d+)$")
+_SIGNALS = ("scenario_signal", "scenario_signal:rahaman")
+_MONTH_DAYS = 365.25 / 12
+
+
+def default_features(ds: xr.Dataset) -> tuple[str, ...]:
+    """Default feature names for ``ds``: its forcing in the usual order, then the season.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> default_features(canonical(years=1))
+    ('tas', 'pr', 'rlds', 'rsds', 'snd', 'month_sin', 'month_cos')
+    """
+    found = tuple(name for name in DEFAULT_FORCING if name in ds)
+    if not found:
+        raise MissingVariableError(
+            f"no forcing found: needed at least one of {list(DEFAULT_FORCING)}, the Dataset has "
+            f"{[str(n) for n in ds.data_vars]}. Call ds.permafrost.standardize() first."
+        )
+    return (*found, *SEASON)
+
+
+def needed_variables(names: Sequence[str]) -> tuple[str, ...]:
+    """Variables of the Dataset that the features ``names`` are made of.
+
+    Examples
+    --------
+    >>> needed_variables(("tas", "tas:mean12", "month_sin", "scenario_signal"))
+    ('tas', 'rlds')
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        if name in _SIGNALS:
+            found["rlds"] = None
+        elif name not in (*SEASON, "year"):
+            found[name.split(":")[0]] = None
+    return tuple(found)
+
+
+def month_encoding(time: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine of the month, January at angle 0."""
+    angle = 2 * np.pi * (time.dt.month.values - 1) / 12
+    return np.sin(angle), np.cos(angle)
+
+
+def signal_statistics(rlds: xr.DataArray) -> xr.Dataset:
+    """Statistics of the scenario signal, from training months only.
+
+    Parameters
+    ----------
+    rlds : DataArray
+        Downwelling longwave ``(location..., time)`` [W m-2] of the training months.
+
+    Returns
+    -------
+    Dataset
+        ``signal_climatology (location..., month)``, ``signal_scale`` (of annual anomalies),
+        and the mean and standard deviation of the raw months for the first study's z.
+    """
+    climatology = rlds.groupby("time.month").mean(TIME)
+    anomaly = rlds.groupby("time.month") - climatology
+    annual = anomaly.groupby("time.year").mean(TIME)
+    return xr.Dataset(
+        {
+            "signal_climatology": climatology,
+            "signal_scale": annual.std("year"),
+            "signal_mean": rlds.mean(TIME),
+            "signal_std": rlds.std(TIME),
+        }
+    ).drop_attrs()
+
+
+def scenario_signal(
+    rlds: xr.DataArray,
+    statistics: xr.Dataset,
+    *,
+    method: str = "deseasonalised",
+    length: int = 24,
+    months: int = 60,
+) -> xr.DataArray:
+    """How far the forcing has moved from the training climate, one number per month.
+
+    Parameters
+    ----------
+    rlds : DataArray
+        Downwelling longwave ``(location..., time)`` [W m-2].
+    statistics : Dataset
+        From :func:`signal_statistics`.
+    method : {"deseasonalised", "rahaman"}
+        ``deseasonalised``: mean over the last ``months`` (at least 12) of the anomaly from the
+        month climatology, in standard deviations of annual anomalies: linear, hence ordered as
+        the forcing is. ``rahaman``: z = \\|z~\\| z~ with z~ the mean over the window of ``length``
+        months, less the training mean, over the training standard deviation (the first study);
+        the season's share of sigma makes it small, and squaring shrinks \\|z\\| < 1.
+    length, months : int
+        Averaging spans.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> rlds = canonical(years=4)["rlds"]
+    >>> signal = scenario_signal(rlds, signal_statistics(rlds))
+    >>> bool(abs(signal.isel(time=-1)).max() < 2)
+    True
+    """
+    if method == "rahaman":
+        window = rlds.rolling({TIME: length}).mean()
+        z = (window - statistics["signal_mean"]) / statistics["signal_std"]
+        return abs(z) * z
+    if method != "deseasonalised":
+        raise unknown_name("scenario signal", method, ("deseasonalised", "rahaman"))
+    anomaly = rlds.groupby("time.month") - statistics["signal_climatology"]
+    mean = anomaly.rolling({TIME: months}, min_periods=12).mean()
+    return (mean / statistics["signal_scale"]).drop_vars("month")
+
+
+def build_features(
+    ds: xr.Dataset,
+    names: Sequence[str],
+    *,
+    statistics: xr.Dataset | None = None,
+    length: int = 24,
+) -> xr.DataArray:
+    """Features of every location and month as one contiguous array.
+
+    Computes dask arrays once. The first months of a running mean are NaN.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Canonical, monthly, without a ``scenario`` dimension.
+    names : sequence of str
+        See the table at the head of this module.
+    statistics : Dataset, optional
+        From :func:`signal_statistics`, needed for a scenario signal.
+    length : int
+        Window length in months, for the first study's z.
+
+    Returns
+    -------
+    DataArray
+        ``(location..., time, feature)`` float32; ``feature`` labels carry layers by bounds.
+
+    Raises
+    ------
+    MissingVariableError, UnknownNameError, UnitsError
+        For names or units that do not fit.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> cube = build_features(canonical(years=2), ("tas", "tas:mean12", "month_sin"))
+    >>> cube.dims, cube["feature"].values.tolist()
+    (('band', 'time', 'feature'), ['tas', 'tas:mean12', 'month_sin'])
+    """
+    require_variables(ds, needed_variables(names), step="building the features")
+    for name in needed_variables(names):
+        if name in VARIABLES:
+            check_units(ds[name])
+    used = ds[list(needed_variables(names))].compute()
+    template = _template(used, ds[TIME])
+    labels: list[str] = []
+    columns: list[np.ndarray] = []
+    for name in names:
+        for label, column in _columns(used, name, template, statistics, length):
+            labels.append(label)
+            columns.append(column)
+    if len(set(labels)) != len(labels):
+        raise DataError(f"features named twice: {labels}.")
+    cube = np.stack(columns, axis=-1, dtype="float32", casting="same_kind")
+    coords = {**template.coords, FEATURE: labels}
+    return xr.DataArray(cube, dims=(*template.dims, FEATURE), coords=coords, name="features")
+
+
+def _template(ds: xr.Dataset, time: xr.DataArray) -> xr.DataArray:
+    dims = location_dims(ds)
+    shape = [ds.sizes[d] for d in dims]
+    coords = {d: ds[d] for d in dims if d in ds.coords}
+    zero = xr.DataArray(np.zeros((*shape, time.size)), dims=(*dims, TIME))
+    return zero.assign_coords({**coords, TIME: time})
+
+
+def _columns(
+    ds: xr.Dataset,
+    name: str,
+    template: xr.DataArray,
+    statistics: xr.Dataset | None,
+    length: int,
+) -> list[tuple[str, np.ndarray]]:
+    if name in SEASON:
+        both = dict(zip(SEASON, month_encoding(template[TIME]), strict=True))
+        return [(name, np.broadcast_to(both[name], template.shape))]
+    if name == "year":
+        return [(name, np.broadcast_to(template[TIME].dt.year.values, template.shape))]
+    if name in _SIGNALS:
+        if statistics is None:
+            raise DataError(f"{name!r} needs statistics of the training months.")
+        method = "rahaman" if name.endswith("rahaman") else "deseasonalised"
+        da = scenario_signal(ds["rlds"], statistics, method=method, length=length)
+        return [(name, _fit(da, template))]
+    match = _DERIVED.match(name)
+    if match:
+        da = _running(ds[match["name"]], match["kind"], int(match["months"]))
+        return [(name, _fit(da, template))]
+    if ":" in name:
+        raise unknown_name("feature", name, (*VARIABLES, *SEASON, "year", *_SIGNALS))
+    da = ds[name]
+    if LAYER in da.dims:
+        return [(f"{name}_{tag}", _fit(da.isel(layer=k), template)) for k, tag in _layer_tags(da)]
+    if "lithology_class" in da.dims:
+        classes = da["lithology_class"].values
+        return [
+            (f"{name}_{c}", _fit(da.isel(lithology_class=k), template))
+            for k, c in enumerate(classes)
+        ]
+    return [(name, _fit(da, template))]
+
+
+def _layer_tags(da: xr.DataArray) -> list[tuple[int, str]]:
+    return [(k, f"{a:.2f}-{b:.2f}m") for k, (a, b) in enumerate(layer_bounds(da))]
+
+
+def _running(da: xr.DataArray, kind: str, months: int) -> xr.DataArray:
+    if kind == "mean":
+        return da.rolling({TIME: months}).mean()
+    excess = (da - FREEZING_POINT) if kind == "thaw" else (FREEZING_POINT - da)
+    sums = excess.clip(0.0).rolling({TIME: months}).sum()
+    return sums * _MONTH_DAYS
+
+
+def _fit(da: xr.DataArray, template: xr.DataArray) -> np.ndarray:
+    dims = [d for d in template.dims if d in da.dims]
+    values = da.transpose(*dims).values
+    index = tuple(slice(None) if d in dims else None for d in template.dims)
+    return np.broadcast_to(values[index], template.shape)

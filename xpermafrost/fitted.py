@@ -1,0 +1,354 @@
+"""FittedModel: weights, and everything needed to use them rightly or to refuse."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from torch import nn
+
+from . import __version__
+from ._checks import choose, require_variables
+from .checkpoint import read_archive, write_archive
+from .errors import CheckpointError, DataError, ModelMismatchError, UnknownNameError
+from .features import build_features, needed_variables
+from .models import build_model
+from .products import soil_temperature
+from .scaling import scale_features, unscale_target
+from .schema import FEATURE, LAYER, MEMBER, layer_bounds, location_dims
+from .windows import Windows, WindowSpec, make_windows
+
+#: Recurrent nets are fastest in batches of this size (see docs/architecture.md).
+PREDICTION_BATCH = 512
+
+
+class Predictor(Protocol):
+    """What a fitted network and a fitted baseline have in common."""
+
+    @property
+    def name(self) -> str: ...
+
+    def predict(self, ds: xr.Dataset) -> xr.DataArray:
+        """Soil temperature ``(location..., layer, time)`` [degC] of a canonical Dataset."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FittedModel:
+    """A trained network, or an ensemble of the same network from several seeds.
+
+    Made by :func:`xpermafrost.fit`, or loaded by :func:`load_model`. It publishes what it
+    needs and refuses inputs whose regions, layers, features or units differ.
+
+    Attributes
+    ----------
+    name : str
+        Name of the architecture.
+    nets : tuple of torch.nn.Module
+        One per member, in evaluation mode.
+    spec : WindowSpec
+        Window and features.
+    scaler : Dataset
+        Statistics of the training months, see :func:`xpermafrost.scaling.fit_scaler`, with
+        ``feature_min`` and ``feature_max`` ``(location..., feature)``.
+    template : Dataset
+        Coordinates of the locations and layers.
+    statistics : Dataset
+        Of the scenario signal; empty where it is no feature.
+    history : Dataset
+        Loss ``(member, epoch)`` in training and, where asked for, in validation.
+    options : dict
+        Options of the architecture.
+    info : dict
+        Training period, seeds, versions, data hash, counts of windows.
+    """
+
+    name: str
+    nets: tuple[nn.Module, ...]
+    spec: WindowSpec
+    scaler: xr.Dataset
+    template: xr.Dataset
+    statistics: xr.Dataset
+    history: xr.Dataset
+    options: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        sizes = " x ".join(f"{self.template.sizes[d]} {d}" for d in self.location_dims)
+        count = sum(p.numel() for p in self.nets[0].parameters())
+        bounds = ", ".join(f"{a:g}-{b:g}" for a, b in layer_bounds(self.template))
+        return (
+            f"<xpermafrost.FittedModel {self.name!r}: {len(self.nets)} member(s) "
+            f"of {count} weights>\n"
+            f"  window     {self.spec.length} months, horizon {self.spec.horizon}\n"
+            f"  features   {', '.join(self.spec.features)}\n"
+            f"  locations  {sizes}\n"
+            f"  layers     {bounds} m\n"
+            f"  trained    {self.info.get('train_start')} to {self.info.get('train_end')}, "
+            f"{self.info.get('n_windows')} windows "
+            f"({self.info.get('n_excluded')} excluded for gaps), "
+            f"target {self.scaler.attrs.get('transform')}\n"
+            f"  id         {self.id}"
+        )
+
+    @property
+    def id(self) -> str:
+        """Short name of architecture and training data, used in provenance."""
+        return f"{self.name}-{str(self.info.get('data_hash', ''))[:12]}"
+
+    @property
+    def location_dims(self) -> tuple[str, ...]:
+        """Names of the location dimensions."""
+        return tuple(str(d) for d in location_dims(self.template))
+
+    def predict(
+        self, ds: xr.Dataset, *, members: str = "mean", device: str = "cpu"
+    ) -> xr.DataArray:
+        """Predict soil temperature for every month that has a whole window before it.
+
+        Computes dask arrays once. Locations are found by label: they may be permuted or
+        fewer than the model's.
+
+        Parameters
+        ----------
+        ds : Dataset
+            Canonical forcing of the model's locations, monthly, without ``scenario``.
+        members : {"mean", "all"}
+            The ensemble mean, or a ``member`` dimension.
+        device : str
+            torch device.
+
+        Returns
+        -------
+        DataArray
+            ``soil_temperature ([member,] location..., layer, time)`` [degC]; NaN where the
+            window has a gap or would start before the data.
+
+        Raises
+        ------
+        ModelMismatchError
+            If locations or layers are not the model's own.
+        MissingVariableError, UnitsError
+            If a feature is missing or in other units.
+        """
+        choose("members", members, ("mean", "all"))
+        index = self.check_inputs(ds)
+        return self.predict_features(self.features(ds), index=index, members=members, device=device)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Variables that the model reads."""
+        return needed_variables(self.spec.features)
+
+    def features(self, ds: xr.Dataset) -> xr.DataArray:
+        """The model's features of ``ds``, unscaled: ``(location..., time, feature)``."""
+        stats = self._at_locations(self.statistics, ds) if self.statistics.data_vars else None
+        return build_features(ds, self.spec.features, statistics=stats, length=self.spec.length)
+
+    def predict_features(
+        self, raw: xr.DataArray, *, index: np.ndarray, members: str, device: str
+    ) -> xr.DataArray:
+        """As :meth:`predict`, from features ``(location..., time, feature)`` already built."""
+        scaler = self._at_locations(self.scaler, raw)
+        windows = make_windows(scale_features(raw, scaler), self.spec)
+        layers = {str(n): c.variable for n, c in self.template.coords.items() if c.dims == (LAYER,)}
+        if not len(windows):
+            raise DataError(
+                f"no whole window of {self.spec.length} months without gaps; "
+                f"{windows.excluded} windows hold missing features."
+            )
+        outputs = [run_net(net, windows, index, device=device) for net in self.nets]
+        if members == "mean":
+            scaled = windows.label(np.mean(outputs, axis=0), layers)
+        else:
+            each = [windows.label(values, layers) for values in outputs]
+            scaled = xr.concat(each, dim=pd.RangeIndex(len(each), name=MEMBER))
+        kelvin = unscale_target(scaled, scaler)
+        return soil_temperature(kelvin, model=self.id, source=f"xpermafrost {__version__}")
+
+    def check_inputs(self, ds: xr.Dataset) -> np.ndarray:
+        """Number of each of the locations of ``ds`` in the model; refuse what does not fit."""
+        require_variables(ds, self.needs, step=f"the model {self.name!r}")
+        given = tuple(str(d) for d in location_dims(ds[list(self.needs)]))
+        mine = self.location_dims
+        if set(mine) != set(given):
+            raise ModelMismatchError(
+                f"the model was fitted on locations {mine}; the data have {given}. "
+                "Reduce or sample them to the model's own locations first."
+            )
+        known, asked = location_index(self.template, mine), location_index(ds, mine)
+        index = known.get_indexer(asked)
+        if (index < 0).any():
+            raise ModelMismatchError(
+                f"the model knows the {mine} {known[:6].tolist()}; the data also have "
+                f"{asked[index < 0][:6].tolist()}. A model is not applied to places it has not "
+                "learned: select its own, or fit on these."
+            )
+        if LAYER in ds.dims:
+            want, found = layer_bounds(self.template), layer_bounds(ds)
+            if want.shape != found.shape or not np.allclose(want, found, atol=1e-6):
+                raise ModelMismatchError(
+                    f"the model was fitted on layers with bounds {want.tolist()} m; the data have "
+                    f"{found.tolist()} m. A layer is known by its bounds, not by its number."
+                )
+        return index
+
+    def outside_training_range(self, ds: xr.Dataset) -> xr.DataArray:
+        """Share of inputs outside the range seen in training, ``(location..., time)`` in 0..1.
+
+        The range is that of each feature at each location, over the training months.
+        """
+        self.check_inputs(ds)
+        return self.outside_range(self.features(ds))
+
+    def outside_range(self, raw: xr.DataArray) -> xr.DataArray:
+        """As :meth:`outside_training_range`, from features already built."""
+        scaler = self._at_locations(self.scaler, raw)
+        varying = (scaler["feature_max"] > scaler["feature_min"]).any(self.location_dims)
+        span = scaler["feature_max"] - scaler["feature_min"]
+        slack = 1e-6 * span
+        out = (raw < scaler["feature_min"] - slack) | (raw > scaler["feature_max"] + slack)
+        share = out.where(raw.notnull()).isel({FEATURE: varying.values}).mean(FEATURE)
+        return share.rename("outside_training_range").assign_attrs(
+            long_name="share of inputs outside the range seen in training", units="1"
+        )
+
+    def _at_locations(self, state: xr.Dataset, like: xr.Dataset | xr.DataArray) -> xr.Dataset:
+        picks = {d: like[d] for d in self.location_dims if d in state.dims}
+        return state.sel(picks).drop_attrs(deep=True).assign_attrs(state.attrs)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the model to one file, without pickle; see :func:`load_model`.
+
+        Raises
+        ------
+        OutputExistsError
+            If the path exists.
+        """
+        arrays = {
+            f"nets/{k}/{name}": tensor.detach().cpu().numpy()
+            for k, net in enumerate(self.nets)
+            for name, tensor in net.state_dict().items()
+        }
+        meta = {
+            "name": self.name,
+            "members": len(self.nets),
+            "options": self.options,
+            "spec": {**vars(self.spec), "features": list(self.spec.features)},
+            "info": self.info,
+        }
+        datasets = {
+            "scaler": self.scaler,
+            "template": self.template,
+            "statistics": self.statistics,
+            "history": self.history,
+        }
+        write_archive(path, meta=meta, arrays=arrays, datasets=datasets, overwrite=overwrite)
+
+
+def load_model(path: str | os.PathLike[str]) -> FittedModel:
+    """Load a model that :meth:`FittedModel.save` wrote; predictions are bit-equal.
+
+    Nothing in the file is executed. A network of your own is found by its name: register it
+    first with :func:`xpermafrost.register_model`.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is truncated, edited, pickled or foreign.
+    UnknownNameError
+        If the architecture is not registered.
+    """
+    meta, arrays, datasets = read_archive(path)
+    spec = WindowSpec(**{**meta["spec"], "features": tuple(meta["spec"]["features"])})
+    scaler, template = datasets["scaler"], datasets["template"]
+    nets = []
+    for k in range(meta["members"]):
+        prefix = f"nets/{k}/"
+        state = {
+            name.removeprefix(prefix): torch.from_numpy(values.copy())
+            for name, values in arrays.items()
+            if name.startswith(prefix)
+        }
+        nets.append(_rebuild(path, meta, scaler, template, spec, state))
+    return FittedModel(
+        name=meta["name"],
+        nets=tuple(nets),
+        spec=spec,
+        scaler=scaler,
+        template=template,
+        statistics=datasets["statistics"],
+        history=datasets["history"],
+        options=meta["options"],
+        info=meta["info"],
+    )
+
+
+def _rebuild(
+    path: object,
+    meta: Mapping[str, Any],
+    scaler: xr.Dataset,
+    template: xr.Dataset,
+    spec: WindowSpec,
+    state: dict[str, torch.Tensor],
+) -> nn.Module:
+    places = location_dims(template)
+    try:
+        net = build_model(
+            meta["name"],
+            n_features=scaler.sizes[FEATURE],
+            n_locations=int(np.prod([template.sizes[d] for d in places])),
+            n_layers=template.sizes[LAYER],
+            length=spec.length,
+            options=meta["options"],
+        )
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            f"{str(path)!r} holds a network {meta['name']!r} that is not registered here. "
+            f"Type xp.register_model({meta['name']!r}, YourNet) before loading."
+        ) from error
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{str(path)!r} does not fit the network registered as {meta['name']!r}: {error}"
+        ) from error
+    return net.eval()
+
+
+def location_index(obj: xr.Dataset | xr.DataArray, dims: tuple[str, ...]) -> pd.Index:
+    """Labels of the locations, stacked in the order of ``dims``.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> location_index(canonical(years=1), ("band",)).tolist()
+    ['south', 'middle', 'north']
+    """
+    axes = [pd.Index(obj[d].values) for d in dims]
+    return axes[0] if len(axes) == 1 else pd.MultiIndex.from_product(axes, names=dims)
+
+
+@torch.inference_mode()
+def run_net(net: nn.Module, windows: Windows, index: np.ndarray, *, device: str) -> np.ndarray:
+    """Scaled predictions ``(window, layer)`` of one network, in batches."""
+    flat = torch.from_numpy(windows.flat())
+    rows = torch.from_numpy(windows.rows)
+    places = torch.from_numpy(index[windows.location])
+    shape = (windows.spec.length, windows.cube.shape[2])
+    net = net.to(device).eval()
+    parts = []
+    for begin in range(0, len(windows), PREDICTION_BATCH):
+        some = slice(begin, begin + PREDICTION_BATCH)
+        x = flat.index_select(0, rows[some]).view(-1, *shape).to(device)
+        parts.append(net(x, places[some].to(device)).cpu())
+    return torch.cat(parts).numpy()
+
+
+__all__ = ["FittedModel", "Predictor", "load_model", "run_net"]

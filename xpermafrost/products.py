@@ -1,0 +1,36 @@
+"""What leaves a model: soil temperature in degC, with CF attributes and provenance."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+from .schema import FREEZING_POINT, LAYER, TIME, location_dims
+
+SOIL_TEMPERATURE = "soil_temperature"
+
+
+def soil_temperature(kelvin: xr.DataArray, **attrs: object) -> xr.DataArray:
+    """A product ``soil_temperature`` [degC] of a soil temperature in kelvin. Lazy.
+
+    Dims come out as ``(scenario, location..., layer, time)``, those that are there.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> float(soil_temperature(xr.DataArray(273.15, attrs={"units": "K"})))
+    0.0
+    """
+    celsius = kelvin - FREEZING_POINT
+    lead = [d for d in ("scenario", "member") if d in celsius.dims]
+    order = [*lead, *location_dims(celsius), *[d for d in (LAYER, TIME) if d in celsius.dims]]
+    celsius = celsius.transpose(*order, ...)
+    celsius.name = SOIL_TEMPERATURE
+    return celsius.assign_attrs(
+        {
+            "standard_name": SOIL_TEMPERATURE,
+            "long_name": "soil temperature",
+            "units": "degree_Celsius",
+            "cell_methods": "time: mean",
+            **{key: value for key, value in attrs.items() if value not in (None, "")},
+        }
+    )

@@ -1,0 +1,119 @@
+"""The Scaler: a Dataset of statistics, fitted on training months only."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from ._checks import choose
+from .errors import DataError
+from .schema import FEATURE, LAYER, TIME, location_dims
+
+TARGET_TRANSFORMS = ("raw", "residual")
+
+
+def fit_scaler(features: xr.DataArray, target: xr.DataArray, *, transform: str) -> xr.Dataset:
+    """Fit the Scaler on the training months of features and target.
+
+    Parameters
+    ----------
+    features : DataArray
+        ``(location..., time, feature)``, training months only.
+    target : DataArray
+        ``(location..., layer, time)`` [K], training months only; NaN where missing.
+    transform : {"raw", "residual"}
+        Whether the net learns the temperature or its departure from the location-month
+        climatology of the training months.
+
+    Returns
+    -------
+    Dataset
+        ``feature_mean``, ``feature_std`` ``(feature)``; ``climatology (location..., layer,
+        month)`` [K]; ``target_mean``, ``target_std`` ``(layer)``.
+
+    Raises
+    ------
+    DataError
+        If a feature or a location's target has no value at all.
+
+    Examples
+    --------
+    >>> from xpermafrost.features import build_features
+    >>> from xpermafrost.testing import canonical
+    >>> ds = canonical(years=3)
+    >>> scaler = fit_scaler(build_features(ds, ("tas",)), ds["tsl"], transform="raw")
+    >>> scaler["climatology"].dims
+    ('band', 'layer', 'month')
+    """
+    choose("target transform", transform, TARGET_TRANSFORMS)
+    places = location_dims(features)
+    mean = features.mean((*places, TIME), dtype="float64")
+    std = features.std((*places, TIME), dtype="float64")
+    empty = features[FEATURE].values[np.isnan(mean.values)]
+    if empty.size:
+        raise DataError(f"the features {empty.tolist()} have no value in the training months.")
+    std = std.where(std > 1e-12, 1.0)  # a constant feature carries nothing; it becomes 0
+    target = target.astype("float64")
+    _no_empty_location(target, places)
+    climatology = target.groupby("time.month").mean(TIME).transpose(*places, LAYER, "month")
+    learned = target
+    if transform == "residual":
+        learned = (target.groupby("time.month") - climatology).drop_vars("month")
+    return (
+        xr.Dataset(
+            {
+                "feature_mean": mean,
+                "feature_std": std,
+                "climatology": climatology,
+                "target_mean": learned.mean((*places, TIME)),
+                "target_std": learned.std((*places, TIME)),
+            },
+            attrs={"transform": transform},
+        )
+        .drop_attrs(deep=True)
+        .assign_attrs(transform=transform)
+    )
+
+
+def _no_empty_location(target: xr.DataArray, places: tuple[object, ...]) -> None:
+    present = target.notnull().any((LAYER, TIME))
+    if not bool(present.all()):
+        flat = present.stack(place=places) if len(places) != 1 else present
+        where = flat[flat.dims[0]].values[~flat.values]
+        raise DataError(
+            f"the target is missing throughout at {where[:5].tolist()} ({where.size} locations). "
+            f"Leave them out: ds.dropna({flat.dims[0]!r}, how='all', subset=['tsl'])."
+        )
+
+
+def scale_features(features: xr.DataArray, scaler: xr.Dataset) -> xr.DataArray:
+    """Centre and scale features by the Scaler, float32."""
+    scaled = (features - scaler["feature_mean"]) / scaler["feature_std"]
+    return scaled.astype("float32").transpose(*features.dims)
+
+
+def scale_target(target: xr.DataArray, scaler: xr.Dataset) -> xr.DataArray:
+    """The number the net learns: centred, scaled, less the climatology where so chosen."""
+    if scaler.attrs["transform"] == "residual":
+        target = (target.groupby("time.month") - scaler["climatology"]).drop_vars("month")
+    return (target - scaler["target_mean"]) / scaler["target_std"]
+
+
+def unscale_target(scaled: xr.DataArray, scaler: xr.Dataset) -> xr.DataArray:
+    """Inverse of :func:`scale_target` [K].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpermafrost.features import build_features
+    >>> from xpermafrost.testing import canonical
+    >>> ds = canonical(years=3)
+    >>> s = fit_scaler(build_features(ds, ("tas",)), ds["tsl"], transform="residual")
+    >>> again = unscale_target(scale_target(ds["tsl"], s), s).transpose(*ds["tsl"].dims)
+    >>> bool(np.allclose(again, ds["tsl"], atol=1e-4))
+    True
+    """
+    value = scaled * scaler["target_std"] + scaler["target_mean"]
+    if scaler.attrs["transform"] == "residual":
+        value = (value.groupby("time.month") + scaler["climatology"]).drop_vars("month")
+    return value

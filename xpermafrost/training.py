@@ -1,0 +1,572 @@
+"""Training: full-tensor batches, one thread a network, processes across networks and members."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from torch import nn
+
+from . import __version__
+from ._checks import check_monthly, check_units, choose, month_index, require_variables
+from .errors import DataError, LeakageError
+from .experiment import reference_of
+from .features import build_features, default_features, needed_variables, signal_statistics
+from .fitted import FittedModel
+from .models import MODELS, build_model
+from .scaling import TARGET_TRANSFORMS, fit_scaler, scale_features, scale_target
+from .schema import (
+    FEATURE,
+    LAYER,
+    TIME,
+    layer_bounds,
+    layer_coords_from_bounds,
+    location_dims,
+)
+from .windows import Windows, WindowSpec, make_windows
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a network is trained.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training windows, at most.
+    batch_size : int
+        Windows per step.
+    learning_rate : float
+        Peak of the one-cycle schedule (Smith & Topin 2019).
+    weight_decay : float
+        Of AdamW (Loshchilov & Hutter 2019).
+    target : {"residual", "raw"}
+        Learn the departure from the location-month climatology, or the temperature itself.
+    validation_years : int
+        Last years of the training period held out to stop early; 0 trains on all of them.
+    patience : int
+        Epochs without a better validation loss before stopping; the best weights are kept.
+    clip : float
+        Largest norm of the gradient.
+
+    References
+    ----------
+    Smith, L. N. & Topin, N. (2019), Super-convergence, SPIE 11006.
+    Loshchilov, I. & Hutter, F. (2019), Decoupled weight decay regularization, ICLR.
+    """
+
+    epochs: int = 60
+    batch_size: int = 128
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-2
+    target: str = "raw"
+    validation_years: int = 0
+    patience: int = 15
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        choose("target transform", self.target, TARGET_TRANSFORMS)
+        for name in ("epochs", "batch_size", "learning_rate", "patience", "clip"):
+            if not getattr(self, name) > 0:
+                raise DataError(f"{name} must be positive; got {getattr(self, name)}.")
+        if self.validation_years < 0 or self.weight_decay < 0:
+            raise DataError("validation_years and weight_decay must not be negative.")
+
+
+Period = tuple[str, str]
+
+
+def training_period(ds: xr.Dataset, train: Period | str | None) -> tuple[np.datetime64, ...]:
+    """First and last month of training.
+
+    ``None`` leaves the last fifth of the years (at least one) for testing; ``"all"`` takes
+    everything; else ``("2001", "2018")``.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> [str(t)[:7] for t in training_period(canonical(years=10), None)]
+    ['2001-01', '2008-12']
+    """
+    time = pd.DatetimeIndex(ds.indexes[TIME])
+    if train is None:
+        years = np.unique(time.year)
+        if years.size < 3:
+            raise DataError(
+                f"the record of {years.size} years is too short to leave a test year; "
+                "pass train='all' to use everything."
+            )
+        first, last = str(years[0]), str(years[-1] - int(np.ceil(0.2 * years.size)))
+    elif isinstance(train, str):
+        if train in ("random", "shuffle"):
+            raise LeakageError(
+                "a random split of a time series lets the model see the months around those it "
+                "is scored on; split by time: train=('2001', '2018')."
+            )
+        choose("training period", train, ("all",))
+        return time[0].to_datetime64(), time[-1].to_datetime64()
+    else:
+        first, last = (str(year) for year in train)
+    inside = time[time.slice_indexer(first, last)]
+    if not inside.size:
+        raise DataError(
+            f"no month between {first} and {last}; the data run from {time[0]:%Y-%m} to "
+            f"{time[-1]:%Y-%m}."
+        )
+    return inside[0].to_datetime64(), inside[-1].to_datetime64()
+
+
+def fit(
+    ds: xr.Dataset,
+    model: str | type[nn.Module] = "gru",
+    *,
+    train: Period | str | None = None,
+    length: int = 24,
+    horizon: int = 0,
+    features: Sequence[str] | None = None,
+    members: int = 1,
+    seed: int = 0,
+    config: TrainingConfig | None = None,
+    options: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    jobs: int | None = None,
+    progress: bool | None = None,
+) -> FittedModel:
+    """Train a network on the reference of ``ds``.
+
+    Scaler, climatology and choices come from training months only. Windows with a gap in the
+    features are left out and counted; a missing target is masked in the loss. The same seed
+    gives the same bits on the CPU, whatever ``jobs`` is.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Canonical forcing and ``tsl (location..., layer, time)`` [K], or an experiment Dataset.
+    model : str or type
+        A registered name ("gru", "bilstm", "tcn", "transformer", "conv1dlstm"), or a
+        ``torch.nn.Module`` class of your own, see :func:`xpermafrost.register_model`.
+    train : tuple of str, "all" or None
+        Training years, as ``("2001", "2018")``; None leaves the last fifth of the years out.
+    length, horizon, features
+        See :class:`WindowSpec`; features default to what the Dataset has.
+    members : int
+        Networks from as many seeds; a prediction is their mean.
+    seed : int
+        Seed of the first member.
+    config : TrainingConfig, optional
+    options : mapping, optional
+        Options of the architecture, such as ``{"hidden": 128}``.
+    device : str
+        torch device.
+    jobs : int, optional
+        Processes; by default one a member, at most the number of cores.
+    progress : bool, optional
+        Show a progress bar; by default in a terminal only.
+
+    Returns
+    -------
+    FittedModel
+
+    Raises
+    ------
+    MissingVariableError, UnitsError, TimeAxisError, DataError, UnknownNameError
+        If the data cannot carry the training; the message says what to type.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> gru = fit(canonical(years=5), "gru", length=12, config=TrainingConfig(epochs=2))
+    >>> gru.predict(canonical(years=5)).dims
+    ('band', 'layer', 'time')
+    """
+    many = fit_many(
+        ds,
+        [model],
+        train=train,
+        length=length,
+        horizon=horizon,
+        features=features,
+        members=members,
+        seed=seed,
+        config=config,
+        options=options,
+        device=device,
+        jobs=jobs,
+        progress=progress,
+    )
+    return many[0]
+
+
+def fit_many(
+    ds: xr.Dataset,
+    models: Sequence[str | type[nn.Module]],
+    *,
+    train: Period | str | None = None,
+    length: int = 24,
+    horizon: int = 0,
+    features: Sequence[str] | None = None,
+    members: int = 1,
+    seed: int = 0,
+    config: TrainingConfig | None = None,
+    options: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    jobs: int | None = None,
+    progress: bool | None = None,
+) -> list[FittedModel]:
+    """Train several networks on the same windows, side by side; parameters as :func:`fit`."""
+    names = [_register(model) for model in models]
+    config = config or TrainingConfig()
+    ds = reference_of(ds)
+    spec = WindowSpec(
+        length=length, horizon=horizon, features=tuple(features or default_features(ds))
+    )
+    prepared = prepare(ds, spec, train=train, config=config)
+    tasks = [
+        _Task(name, seed + k, dict(options or {}), config, device)
+        for name in names
+        for k in range(members)
+    ]
+    results = _run(tasks, prepared, jobs=jobs, progress=progress)
+    groups = [results[i * members : (i + 1) * members] for i in range(len(names))]
+    return [
+        _fitted(name, group, prepared, dict(options or {}), config, seed)
+        for name, group in zip(names, groups, strict=True)
+    ]
+
+
+def _register(model: str | type[nn.Module]) -> str:
+    if isinstance(model, str):
+        return choose("model", model, MODELS)
+    if not (isinstance(model, type) and issubclass(model, nn.Module)):
+        raise DataError(
+            f"a model is a name or a torch.nn.Module class; got {model!r}. Known names: "
+            f"{', '.join(MODELS)}."
+        )
+    MODELS.setdefault(model.__name__.lower(), model)
+    return model.__name__.lower()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Windows, scaled targets and statistics that every network of a fit shares."""
+
+    windows: Windows
+    target: np.ndarray
+    training: np.ndarray
+    validation: np.ndarray
+    scaler: xr.Dataset
+    statistics: xr.Dataset
+    template: xr.Dataset
+    info: dict[str, Any]
+
+
+def prepare(
+    ds: xr.Dataset, spec: WindowSpec, *, train: Period | str | None, config: TrainingConfig
+) -> Prepared:
+    """Features, Scaler and windows of a reference Dataset; statistics from training months only."""
+    require_variables(ds, ("tsl", *needed_variables(spec.features)), step="fit")
+    check_monthly(ds, step="fit")
+    check_units(ds["tsl"])
+    start, end = training_period(ds, train)
+    period = {TIME: slice(start, end)}
+    statistics = xr.Dataset()
+    if any(name.startswith("scenario_signal") for name in spec.features):
+        statistics = signal_statistics(ds["rlds"].sel(period).compute())
+    raw = build_features(ds, spec.features, statistics=statistics or None, length=spec.length)
+    target = ds["tsl"].compute()
+    places = location_dims(raw)
+    _all_nan_features(raw.sel(period), places)
+    scaler = fit_scaler(raw.sel(period), target.sel(period), transform=config.target)
+    scaler = scaler.assign(
+        feature_min=raw.sel(period).min(TIME), feature_max=raw.sel(period).max(TIME)
+    )
+    windows = make_windows(scale_features(raw, scaler), spec)
+    scaled = scale_target(target, scaler).transpose(*places, TIME, LAYER)
+    values = scaled.values.reshape(-1, *scaled.shape[-2:]).astype("float32")
+    values = values[windows.location, windows.end]
+    training, validation = _split(ds, windows, values, (start, end), config)
+    template = raw.isel({TIME: 0, FEATURE: 0}, drop=True).coords.to_dataset()
+    layers = layer_coords_from_bounds(layer_bounds(ds))
+    info = {
+        "train_start": str(start)[:7],
+        "train_end": str(end)[:7],
+        "n_windows": int(training.size),
+        "n_excluded": windows.excluded,
+        "data_hash": _hash(windows.cube, values),
+        "versions": {"xpermafrost": __version__, "torch": torch.__version__},
+    }
+    return Prepared(
+        windows=windows,
+        target=values,
+        training=training,
+        validation=validation,
+        scaler=scaler,
+        statistics=statistics,
+        template=template.assign_coords(layers),
+        info=info,
+    )
+
+
+def _all_nan_features(raw: xr.DataArray, places: tuple[Any, ...]) -> None:
+    empty = raw.isnull().all(TIME)
+    if bool(empty.any()):
+        at = empty.stack(where=(*places, FEATURE))
+        where = at["where"].values[at.values][:4].tolist()
+        raise DataError(
+            f"features without any value in the training months at {where}; leave the location "
+            "out, or choose other features."
+        )
+
+
+def _split(
+    ds: xr.Dataset,
+    windows: Windows,
+    values: np.ndarray,
+    period: tuple[np.datetime64, ...],
+    config: TrainingConfig,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the windows to train on and to validate on, by the month of the target."""
+    months = month_index(ds[TIME])
+    end_month = months[np.searchsorted(ds[TIME].values, period[1])]
+    start_month = months[np.searchsorted(ds[TIME].values, period[0])]
+    month = months[windows.end]
+    known = np.isfinite(values).any(axis=1)
+    cut = end_month - 12 * config.validation_years
+    training = np.flatnonzero(known & (month >= start_month) & (month <= cut))
+    validation = np.flatnonzero(known & (month > cut) & (month <= end_month))
+    if training.size < 2:
+        raise DataError(
+            f"only {training.size} training windows of {windows.spec.length} months with a known "
+            f"target between {str(period[0])[:7]} and {str(period[1])[:7]} "
+            f"({windows.excluded} hold gaps in the features). Use a longer record or a shorter "
+            "window: length=12."
+        )
+    return training, validation
+
+
+def _hash(cube: np.ndarray, values: np.ndarray) -> str:
+    total = hashlib.sha256(np.ascontiguousarray(cube).tobytes())
+    total.update(np.ascontiguousarray(values).tobytes())
+    return total.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Task:
+    name: str
+    seed: int
+    options: dict[str, Any]
+    config: TrainingConfig
+    device: str
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What a training process needs, as plain arrays."""
+
+    cube: np.ndarray
+    rows: np.ndarray
+    location: np.ndarray
+    target: np.ndarray
+    training: np.ndarray
+    validation: np.ndarray
+    length: int
+
+
+_Result = tuple[dict[str, np.ndarray], np.ndarray]
+
+
+def _run(
+    tasks: list[_Task], prepared: Prepared, *, jobs: int | None, progress: bool | None
+) -> list[_Result]:
+    windows = prepared.windows
+    data = _Data(
+        windows.cube,
+        windows.rows,
+        windows.location,
+        prepared.target,
+        prepared.training,
+        prepared.validation,
+        windows.spec.length,
+    )
+    jobs = min(len(tasks), jobs or os.cpu_count() or 1)
+    shown = sys.stderr.isatty() if progress is None else progress
+    if jobs == 1 or any(task.device != "cpu" for task in tasks):
+        return [train_net(task, data, progress=shown) for task in tasks]
+    from joblib import Parallel, delayed
+    from tqdm.auto import tqdm
+
+    # loky does not import the caller's script again, so scripts need no __main__ guard
+    work = Parallel(n_jobs=jobs, backend="loky", return_as="generator")(
+        delayed(_train_apart)(task, MODELS[task.name], data) for task in tasks
+    )
+    return list(tqdm(work, total=len(tasks), desc="networks", disable=not shown))
+
+
+def _train_apart(task: _Task, builder: Any, data: _Data) -> _Result:
+    MODELS.setdefault(task.name, builder)  # a network of the user's own, sent along
+    return train_net(task, data, progress=False)
+
+
+@contextmanager
+def _alone(seed: int) -> Iterator[None]:
+    """One thread and a seeded generator, both put back afterwards."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def train_net(task: _Task, data: _Data, *, progress: bool) -> _Result:
+    """Train one network; its weights, and its losses ``(2, epoch)``."""
+    with _alone(task.seed):
+        net = build_model(
+            task.name,
+            n_features=data.cube.shape[2],
+            n_locations=data.cube.shape[0],
+            n_layers=data.target.shape[1],
+            length=data.length,
+            options=task.options,
+        ).to(task.device)
+        losses = _epochs(net, task, data, progress=progress)
+    weights = {name: t.detach().cpu().numpy() for name, t in net.state_dict().items()}
+    return weights, losses
+
+
+def _epochs(net: nn.Module, task: _Task, data: _Data, *, progress: bool) -> np.ndarray:
+    from tqdm.auto import trange
+
+    config, device = task.config, task.device
+    batches = _Batches(data, device)
+    generator = torch.Generator().manual_seed(task.seed)
+    training = torch.from_numpy(data.training)
+    steps = -(-training.numel() // config.batch_size)
+    optimizer = torch.optim.AdamW(
+        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=config.learning_rate, total_steps=steps * config.epochs
+    )
+    losses = np.full((2, config.epochs), np.nan)
+    best, best_weights, since = np.inf, None, 0
+    for epoch in trange(config.epochs, desc=task.name, disable=not progress, leave=False):
+        net.train()
+        total = 0.0
+        for some in training[torch.randperm(training.numel(), generator=generator)].split(
+            config.batch_size
+        ):
+            loss = batches.loss(net, some)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), config.clip)
+            optimizer.step()
+            schedule.step()
+            total += float(loss.detach()) * some.numel()
+        losses[0, epoch] = total / training.numel()
+        if not data.validation.size:
+            continue
+        losses[1, epoch] = batches.validation_loss(net)
+        if losses[1, epoch] < best:
+            best, since = losses[1, epoch], 0
+            best_weights = {n: t.detach().clone() for n, t in net.state_dict().items()}
+        else:
+            since += 1
+            if since >= config.patience:
+                break
+    if best_weights is not None:
+        net.load_state_dict(best_weights)
+    return losses
+
+
+class _Batches:
+    """Windows gathered from one strided view; nothing is copied beyond a batch."""
+
+    def __init__(self, data: _Data, device: str) -> None:
+        cube = torch.from_numpy(np.array(data.cube)).to(device)
+        n_rows = cube.shape[0] * cube.shape[1] - data.length + 1
+        self.width = cube.shape[2]
+        self.length = data.length
+        self.flat = cube.as_strided((n_rows, data.length * self.width), (self.width, 1))
+        self.rows = torch.from_numpy(data.rows).to(device)
+        self.location = torch.from_numpy(data.location).to(device)
+        self.known = torch.from_numpy(np.isfinite(data.target)).to(device)
+        self.target = torch.from_numpy(np.nan_to_num(data.target)).to(device)  # masked by `known`
+        self.validation = torch.from_numpy(data.validation)
+
+    def loss(self, net: nn.Module, some: torch.Tensor) -> torch.Tensor:
+        """Mean squared error over the known targets of some windows."""
+        some = some.to(self.rows.device)
+        x = self.flat.index_select(0, self.rows[some]).view(-1, self.length, self.width)
+        error = net(x, self.location[some]) - self.target[some]
+        known = self.known[some]
+        return (error.square() * known).sum() / known.sum()
+
+    @torch.no_grad()
+    def validation_loss(self, net: nn.Module) -> float:
+        """Mean squared error over the validation windows."""
+        net.eval()
+        total, count = 0.0, 0
+        for some in self.validation.split(2048):
+            known = int(self.known[some].sum())
+            total += float(self.loss(net, some)) * known
+            count += known
+        return total / count
+
+
+def _fitted(
+    name: str,
+    group: Sequence[_Result],
+    prepared: Prepared,
+    options: dict[str, Any],
+    config: TrainingConfig,
+    seed: int,
+) -> FittedModel:
+    nets = []
+    for weights, _ in group:
+        net = build_model(
+            name,
+            n_features=prepared.windows.cube.shape[2],
+            n_locations=prepared.windows.cube.shape[0],
+            n_layers=prepared.target.shape[1],
+            length=prepared.windows.spec.length,
+            options=options,
+        )
+        net.load_state_dict({key: torch.from_numpy(np.array(v)) for key, v in weights.items()})
+        nets.append(net.eval())
+    losses = np.stack([losses for _, losses in group])
+    history = xr.Dataset(
+        {
+            "training_loss": (("member", "epoch"), losses[:, 0]),
+            "validation_loss": (("member", "epoch"), losses[:, 1]),
+        },
+        coords={"epoch": pd.RangeIndex(1, losses.shape[2] + 1), "member": np.arange(len(nets))},
+        attrs={"units": "mean squared error of the scaled target"},
+    )
+    info = {
+        **prepared.info,
+        "seeds": [seed + k for k in range(len(nets))],
+        "config": {**vars(config)},
+    }
+    return FittedModel(
+        name=name,
+        nets=tuple(nets),
+        spec=prepared.windows.spec,
+        scaler=prepared.scaler,
+        template=prepared.template,
+        statistics=prepared.statistics,
+        history=history,
+        options=options,
+        info=info,
+    )
