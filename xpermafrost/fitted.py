@@ -335,10 +335,17 @@ def location_index(obj: xr.Dataset | xr.DataArray, dims: tuple[str, ...]) -> pd.
     return axes[0] if len(axes) == 1 else pd.MultiIndex.from_product(axes, names=dims)
 
 
+def strided(cube: torch.Tensor, length: int) -> torch.Tensor:
+    """Every window of ``(location, time, feature)`` as a row ``(length * feature)``; no copy."""
+    n_location, n_time, n_feature = cube.shape
+    rows = n_location * n_time - length + 1
+    return cube.as_strided((rows, length * n_feature), (n_feature, 1))
+
+
 @torch.inference_mode()
 def run_net(net: nn.Module, windows: Windows, index: np.ndarray, *, device: str) -> np.ndarray:
     """Scaled predictions ``(window, layer)`` of one network, in batches."""
-    flat = torch.from_numpy(windows.flat())
+    flat = strided(torch.from_numpy(windows.cube), windows.spec.length)
     rows = torch.from_numpy(windows.rows)
     places = torch.from_numpy(index[windows.location])
     shape = (windows.spec.length, windows.cube.shape[2])

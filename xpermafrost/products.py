@@ -20,7 +20,7 @@ def soil_temperature(kelvin: xr.DataArray, **attrs: object) -> xr.DataArray:
     >>> float(soil_temperature(xr.DataArray(273.15, attrs={"units": "K"})))
     0.0
     """
-    celsius = kelvin - FREEZING_POINT
+    celsius = (kelvin - FREEZING_POINT).astype("float32")  # 2e-6 K is ample for a product
     lead = [d for d in ("scenario", "member") if d in celsius.dims]
     order = [*lead, *location_dims(celsius), *[d for d in (LAYER, TIME) if d in celsius.dims]]
     celsius = celsius.transpose(*order, ...)

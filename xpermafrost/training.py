@@ -21,7 +21,7 @@ from ._checks import check_monthly, check_units, choose, month_index, require_va
 from .errors import DataError, LeakageError
 from .experiment import reference_of
 from .features import build_features, default_features, needed_variables, signal_statistics
-from .fitted import FittedModel
+from .fitted import FittedModel, strided
 from .models import MODELS, build_model
 from .scaling import TARGET_TRANSFORMS, fit_scaler, scale_features, scale_target
 from .schema import (
@@ -495,10 +495,9 @@ class _Batches:
 
     def __init__(self, data: _Data, device: str) -> None:
         cube = torch.from_numpy(np.array(data.cube)).to(device)
-        n_rows = cube.shape[0] * cube.shape[1] - data.length + 1
         self.width = cube.shape[2]
         self.length = data.length
-        self.flat = cube.as_strided((n_rows, data.length * self.width), (self.width, 1))
+        self.flat = strided(cube, data.length)
         self.rows = torch.from_numpy(data.rows).to(device)
         self.location = torch.from_numpy(data.location).to(device)
         self.known = torch.from_numpy(np.isfinite(data.target)).to(device)

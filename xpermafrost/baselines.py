@@ -1,0 +1,336 @@
+"""Baselines under the same protocol as a network: fit on the training months, predict a Dataset.
+
+=======================  =====================================================================
+``climatology``          mean of the month at each location and layer
+``trend``                climatology plus a linear trend of the training years
+``persistence``          the soil temperature one month before
+``persistence_year``     the same month one year before
+``damped_persistence``   climatology plus last month's anomaly times its lag-1 correlation
+``ridge``                ridge regression on the lagged anomalies of all features
+``boosting``             gradient boosting on the flattened window and the location
+=======================  =====================================================================
+
+The persistences know the soil's own past, which no network here is given. Beyond the last
+observed month they have nothing but that month (or year) to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ._checks import choose, require_variables
+from ._optional import require
+from .errors import DataError
+from .experiment import reference_of
+from .features import SEASON, build_features, default_features, signal_statistics
+from .products import soil_temperature
+from .schema import LAYER, TIME, location_dims
+from .training import Period, training_period
+from .windows import Windows, WindowSpec, make_windows
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedBaseline:
+    """A baseline fitted on training months.
+
+    Attributes
+    ----------
+    name : str
+    spec : WindowSpec
+    state : dict
+        What was learned: DataArrays by name, or a regressor per layer.
+    run : callable
+        ``run(state, spec, ds)`` gives ``(location..., layer, time)`` [K].
+    """
+
+    name: str
+    spec: WindowSpec
+    state: dict[str, Any]
+    run: Callable[[dict[str, Any], WindowSpec, xr.Dataset], xr.DataArray]
+
+    def predict(self, ds: xr.Dataset) -> xr.DataArray:
+        """Soil temperature ``(location..., layer, time)`` [degC], labelled as a network's."""
+        return soil_temperature(self.run(self.state, self.spec, ds), model=self.name)
+
+
+def fit_baseline(
+    name: str,
+    ds: xr.Dataset,
+    *,
+    train: Period | str | None = None,
+    spec: WindowSpec | None = None,
+) -> FittedBaseline:
+    """Fit the baseline ``name`` on the training months of a reference Dataset.
+
+    Parameters
+    ----------
+    name : str
+        See the table at the head of this module.
+    ds : Dataset
+        Canonical, with ``tsl``; or an experiment Dataset.
+    train : tuple of str, "all" or None
+        As in :func:`xpermafrost.fit`.
+    spec : WindowSpec, optional
+        Window and features of ridge and boosting, the same as the networks'.
+
+    Raises
+    ------
+    UnknownNameError, MissingVariableError
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> fit_baseline("ridge", canonical(years=6)).predict(canonical(years=6)).dims
+    ('band', 'layer', 'time')
+    """
+    choose("baseline", name, BASELINES)
+    ds = reference_of(ds)
+    require_variables(ds, ("tsl",), step="a baseline")
+    spec = spec or WindowSpec(features=default_features(ds))
+    period = slice(*training_period(ds, train))
+    learn, run = BASELINES[name]
+    state = learn(ds, spec, period)
+    return FittedBaseline(name=name, spec=spec, state=state, run=run)
+
+
+State = dict[str, Any]
+
+
+def _by_month(da: xr.DataArray, climatology: xr.DataArray) -> xr.DataArray:
+    """The climatology of every month of ``da``'s time axis."""
+    return climatology.sel(month=da[TIME].dt.month).drop_vars("month")
+
+
+def _climatology_of(target: xr.DataArray) -> xr.DataArray:
+    return target.groupby("time.month").mean(TIME)
+
+
+def _learn_climatology(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
+    return {"climatology": _climatology_of(ds["tsl"].sel({TIME: period}).compute())}
+
+
+def _run_climatology(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
+    return _by_month(ds, state["climatology"])
+
+
+def _years(time: xr.DataArray) -> xr.DataArray:
+    return time.dt.year + (time.dt.month - 0.5) / 12
+
+
+def _learn_trend(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
+    target = ds["tsl"].sel({TIME: period}).compute()
+    climatology = _climatology_of(target)
+    anomaly = target - _by_month(target, climatology)
+    year = _years(target[TIME]).where(anomaly.notnull())
+    centre = year.mean(TIME)
+    slope = ((year - centre) * anomaly).sum(TIME) / ((year - centre) ** 2).sum(TIME)
+    return {"climatology": climatology, "slope": slope, "centre": centre}
+
+
+def _run_trend(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
+    drift = state["slope"] * (_years(ds[TIME]) - state["centre"])
+    return _by_month(ds, state["climatology"]) + drift
+
+
+def _learn_nothing(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
+    return {"last": ds["tsl"].sel({TIME: period}).isel({TIME: slice(-12, None)}).compute()}
+
+
+def _observed(ds: xr.Dataset) -> tuple[xr.DataArray, int]:
+    """The soil's record on the time axis, and how many months of it there are."""
+    require_variables(ds, ("tsl",), step="persistence")
+    target = ds["tsl"].compute()
+    known = target.notnull().any([d for d in target.dims if d != TIME]).values
+    if not known.any():
+        raise DataError("persistence needs an observed 'tsl'; it is missing throughout.")
+    return target, int(np.flatnonzero(known)[-1]) + 1
+
+
+def _run_persistence(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
+    return _persist(ds, lag=1)
+
+
+def _run_persistence_year(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
+    return _persist(ds, lag=12)
+
+
+def _persist(ds: xr.Dataset, *, lag: int) -> xr.DataArray:
+    target, n_known = _observed(ds)
+    source = np.arange(target.sizes[TIME]) - lag
+    beyond = source >= n_known  # repeat the last known month, or year
+    source[beyond] = n_known - lag + (source[beyond] - n_known) % lag
+    values = target.isel({TIME: np.maximum(source, 0)}).assign_coords({TIME: target[TIME]})
+    return values.where(xr.DataArray(source >= 0, dims=TIME, coords={TIME: target[TIME]}))
+
+
+def _learn_damped(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
+    target = ds["tsl"].sel({TIME: period}).compute()
+    climatology = _climatology_of(target)
+    anomaly = target - _by_month(target, climatology)
+    before = anomaly.shift({TIME: 1})
+    both = before.notnull() & anomaly.notnull()
+    damping = (before * anomaly).sum(TIME) / (before.where(both) ** 2).sum(TIME)
+    return {"climatology": climatology, "damping": damping.clip(0.0, 1.0)}
+
+
+def _run_damped(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
+    target, n_known = _observed(ds)
+    base = _by_month(target, state["climatology"])
+    anomaly = target - base
+    out = base + state["damping"] * anomaly.shift({TIME: 1})
+    if n_known < target.sizes[TIME]:
+        ahead = xr.DataArray(np.arange(target.sizes[TIME]) - n_known + 1, dims=TIME)
+        last = anomaly.isel({TIME: n_known - 1}, drop=True)
+        decayed = base + last * state["damping"] ** ahead.clip(0).assign_coords(
+            {TIME: target[TIME]}
+        )
+        out = out.where(ds[TIME] <= target[TIME][n_known - 1], decayed)
+    return out
+
+
+def _statistics(ds: xr.Dataset, spec: WindowSpec, period: slice) -> xr.Dataset | None:
+    if any(name.startswith("scenario_signal") for name in spec.features):
+        return signal_statistics(ds["rlds"].sel({TIME: period}).compute())
+    return None
+
+
+def _inside(ds: xr.Dataset, windows: Windows, period: slice) -> np.ndarray:
+    """Whether the target month of each window is a training month."""
+    months = ds.indexes[TIME].slice_indexer(period.start, period.stop)
+    return (windows.end >= months.start) & (windows.end < months.stop)
+
+
+def _anomalies(raw: xr.DataArray, state: State) -> xr.DataArray:
+    anomaly = raw - _by_month(raw, state["feature_climatology"])
+    return (anomaly / state["feature_std"]).transpose(*raw.dims)
+
+
+def _learn_ridge(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
+    state: State = {"statistics": _statistics(ds, spec, period)}
+    names = tuple(n for n in spec.features if n not in (*SEASON, "year"))
+    raw = build_features(ds, names, statistics=state["statistics"], length=spec.length)
+    inside = raw.sel({TIME: period})
+    state["names"] = names
+    state["feature_climatology"] = _climatology_of(inside)
+    spread = (inside - _by_month(inside, state["feature_climatology"])).std(TIME)
+    state["feature_std"] = spread.where(spread > 1e-9, 1.0)
+    target = ds["tsl"].compute()
+    state["climatology"] = _climatology_of(target.sel({TIME: period}))
+    windows = make_windows(_anomalies(raw, state), spec)
+    places = location_dims(raw)
+    anomaly = (target - _by_month(target, state["climatology"])).transpose(*places, TIME, LAYER)
+    values = anomaly.values.reshape(-1, *anomaly.shape[-2:])
+    training = _inside(ds, windows, period)
+    flat, rows = windows.flat(), windows.rows
+    weights = np.zeros((values.shape[0], values.shape[2], flat.shape[1] + 1))
+    penalty = np.full(weights.shape[:2], np.nan)
+    for place in range(values.shape[0]):
+        mine = (windows.location == place) & training
+        x, y = flat[rows[mine]].astype("float64"), values[place, windows.end[mine]]
+        for layer in range(values.shape[2]):
+            known = np.isfinite(y[:, layer])
+            if known.sum() >= 24:
+                solved = _ridge(x[known], y[known, layer])
+                weights[place, layer], penalty[place, layer] = solved
+    state.update(weights=weights, penalty=penalty)
+    return state
+
+
+def _ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
+    """Ridge weights with intercept (Hoerl & Kennard 1970, eq. 2.1).
+
+    The penalty is the one that errs least on the last quarter of the training months.
+    """
+    cut = int(0.75 * len(y))
+    penalties = np.geomspace(1.0, 1e4, 13)
+    trial = _solve(x[:cut], y[:cut], penalties)
+    error = [np.mean((x[cut:] @ w[:-1] + w[-1] - y[cut:]) ** 2) for w in trial]
+    best = penalties[int(np.argmin(error))]
+    return _solve(x, y, np.array([best]))[0], float(best)
+
+
+def _solve(x: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> np.ndarray:
+    centre, level = x.mean(axis=0), y.mean()
+    u, s, vt = np.linalg.svd(x - centre, full_matrices=False)
+    shrunk = (s / (s**2 + penalties[:, None])) * (u.T @ (y - level))
+    slopes = shrunk @ vt
+    return np.concatenate([slopes, (level - slopes @ centre)[:, None]], axis=1)
+
+
+def _run_ridge(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
+    raw = build_features(ds, state["names"], statistics=state["statistics"], length=spec.length)
+    windows = make_windows(_anomalies(raw, state), spec)
+    x = windows.flat()[windows.rows]
+    weights = state["weights"][windows.location]
+    values = np.einsum("wf,wlf->wl", x, weights[:, :, :-1]) + weights[:, :, -1]
+    anomaly = windows.label(values, _layers(state["climatology"]))
+    return anomaly + _by_month(anomaly, state["climatology"])
+
+
+def _layers(da: xr.DataArray) -> dict[str, xr.Variable]:
+    return {str(n): c.variable for n, c in da.coords.items() if c.dims == (LAYER,)}
+
+
+def _learn_boosting(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
+    ensemble = require(
+        "sklearn.ensemble",
+        purpose="the gradient boosting baseline",
+        install="pip install 'xpermafrost[boost]'",
+    )
+    statistics = _statistics(ds, spec, period)
+    raw = build_features(ds, spec.features, statistics=statistics, length=spec.length)
+    windows = make_windows(raw, spec)
+    places = location_dims(raw)
+    target = ds["tsl"].compute().transpose(*places, TIME, LAYER)
+    values = target.values.reshape(-1, *target.shape[-2:])[windows.location, windows.end]
+    training = _inside(ds, windows, period)
+    x = _flat_table(windows)
+    regressors = []
+    for layer in range(values.shape[1]):
+        use = training & np.isfinite(values[:, layer])
+        regressor = ensemble.HistGradientBoostingRegressor(
+            max_iter=200,
+            learning_rate=0.07,
+            min_samples_leaf=15,
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=0,
+        )
+        regressors.append(regressor.fit(x[use], values[use, layer]))
+    return {
+        "statistics": statistics,
+        "regressors": regressors,
+        "layers": _layers(target),
+    }
+
+
+def _flat_table(windows: Windows) -> np.ndarray:
+    return np.column_stack([windows.flat()[windows.rows], windows.location])
+
+
+def _run_boosting(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
+    raw = build_features(ds, spec.features, statistics=state["statistics"], length=spec.length)
+    windows = make_windows(raw, spec)
+    x = _flat_table(windows)
+    values = np.column_stack([regressor.predict(x) for regressor in state["regressors"]])
+    return windows.label(values, state["layers"])
+
+
+Learn = Callable[[xr.Dataset, WindowSpec, slice], State]
+Run = Callable[[State, WindowSpec, xr.Dataset], xr.DataArray]
+
+#: Baselines by name: how each learns, and how it predicts.
+BASELINES: dict[str, tuple[Learn, Run]] = {
+    "climatology": (_learn_climatology, _run_climatology),
+    "trend": (_learn_trend, _run_trend),
+    "persistence": (_learn_nothing, _run_persistence),
+    "persistence_year": (_learn_nothing, _run_persistence_year),
+    "damped_persistence": (_learn_damped, _run_damped),
+    "ridge": (_learn_ridge, _run_ridge),
+    "boosting": (_learn_boosting, _run_boosting),
+}
