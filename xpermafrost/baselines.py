@@ -101,7 +101,7 @@ def fit_baseline(
 State = dict[str, Any]
 
 
-def _by_month(da: xr.DataArray, climatology: xr.DataArray) -> xr.DataArray:
+def _by_month(da: xr.DataArray | xr.Dataset, climatology: xr.DataArray) -> xr.DataArray:
     """The climatology of every month of ``da``'s time axis."""
     return climatology.sel(month=da[TIME].dt.month).drop_vars("month")
 

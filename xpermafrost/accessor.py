@@ -1,0 +1,214 @@
+"""``.permafrost`` on Datasets and DataArrays: check, call, return. No maths, no state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import xarray as xr
+
+if TYPE_CHECKING:
+    from .fitted import FittedModel
+    from .regions import LatitudeBands
+    from .training import TrainingConfig
+
+
+@xr.register_dataset_accessor("permafrost")
+class PermafrostDataset:
+    """Methods of a Dataset; each is documented at the function that it calls."""
+
+    def __init__(self, obj: xr.Dataset) -> None:
+        self._obj = obj
+
+    def identify(self, *, source: str | None = None) -> pd.DataFrame:
+        """How every variable would be read; see :func:`xpermafrost.identify`."""
+        from .sources import identify
+
+        return identify(self._obj, source=source)
+
+    def standardize(self, *, source: str | None = None) -> xr.Dataset:
+        """Canonical names, units, signs and time; see :func:`xpermafrost.standardize`."""
+        from .sources import standardize
+
+        return standardize(self._obj, source=source)
+
+    def reduce(
+        self,
+        regions: LatitudeBands,
+        *,
+        land: xr.DataArray | None = None,
+        weights: xr.DataArray | None = None,
+    ) -> xr.Dataset:
+        """Area-weighted means over regions; see :func:`xpermafrost.reduce`."""
+        from .regions import reduce
+
+        return reduce(self._obj, regions, land=land, weights=weights)
+
+    def with_scenarios(
+        self,
+        scenarios: Mapping[str, xr.Dataset] | xr.DataTree,
+        *,
+        regions: LatitudeBands | None = None,
+        land: xr.DataArray | None = None,
+        sampling: str = "linear",
+    ) -> xr.Dataset:
+        """Join climate-model Datasets; see :func:`xpermafrost.with_scenarios`."""
+        from .experiment import with_scenarios
+
+        return with_scenarios(self._obj, scenarios, regions=regions, land=land, sampling=sampling)
+
+    def fit(
+        self,
+        model: str | type = "gru",
+        *,
+        train: tuple[str, str] | str | None = None,
+        length: int = 24,
+        horizon: int = 0,
+        features: Sequence[str] | None = None,
+        members: int = 1,
+        seed: int = 0,
+        config: TrainingConfig | None = None,
+        options: Mapping[str, Any] | None = None,
+        device: str = "cpu",
+        jobs: int | None = None,
+        progress: bool | None = None,
+    ) -> FittedModel:
+        """Train a network on the reference; see :func:`xpermafrost.fit`."""
+        from .training import fit
+
+        return fit(
+            self._obj,
+            model,
+            train=train,
+            length=length,
+            horizon=horizon,
+            features=features,
+            members=members,
+            seed=seed,
+            config=config,
+            options=options,
+            device=device,
+            jobs=jobs,
+            progress=progress,
+        )
+
+    def project(
+        self,
+        model: str | FittedModel = "gru",
+        *,
+        rcp: str | float | Sequence[str] | None = None,
+        ssp: str | float | Sequence[str] | None = None,
+        scenario: str | Sequence[str] | None = None,
+        method: str = "qdm",
+        reference_period: tuple[str, str] | None = None,
+        extend: str | None = None,
+        members: str = "mean",
+        train: tuple[str, str] | str | None = None,
+        n_members: int = 1,
+        seed: int = 0,
+        config: TrainingConfig | None = None,
+        device: str = "cpu",
+        progress: bool | None = None,
+    ) -> xr.DataArray:
+        """Project soil temperature under scenarios; see :func:`xpermafrost.project`."""
+        from .projection import project
+
+        return project(
+            self._obj,
+            model,
+            rcp=rcp,
+            ssp=ssp,
+            scenario=scenario,
+            method=method,
+            reference_period=reference_period,
+            extend=extend,
+            members=members,
+            train=train,
+            n_members=n_members,
+            seed=seed,
+            config=config,
+            device=device,
+            progress=progress,
+        )
+
+    def evaluate(
+        self,
+        models: Sequence[str | FittedModel] | str | FittedModel | None = None,
+        *,
+        baselines: Sequence[str] | str = "all",
+        protocol: str = "default",
+        train: tuple[str, str] | None = None,
+        test: tuple[str, str] | None = None,
+        length: int | None = None,
+        horizon: int | None = None,
+        features: Sequence[str] | None = None,
+        members: int = 1,
+        seed: int = 0,
+        config: TrainingConfig | None = None,
+        changes: Sequence[str] | str | None = None,
+        bootstrap: int = 500,
+        device: str = "cpu",
+        jobs: int | None = None,
+        progress: bool | None = None,
+    ) -> xr.Dataset:
+        """Score networks beside baselines; see :func:`xpermafrost.evaluate`."""
+        from .evaluation import evaluate
+
+        return evaluate(
+            self._obj,
+            models,
+            baselines=baselines,
+            protocol=protocol,
+            train=train,
+            test=test,
+            length=length,
+            horizon=horizon,
+            features=features,
+            members=members,
+            seed=seed,
+            config=config,
+            changes=changes,
+            bootstrap=bootstrap,
+            device=device,
+            jobs=jobs,
+            progress=progress,
+        )
+
+    def to_cf(self) -> xr.Dataset:
+        """CF-1.11 form; see :func:`xpermafrost.to_cf`."""
+        from .gis import to_cf
+
+        return to_cf(self._obj)
+
+    def to_netcdf(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, compression: str = "zlib"
+    ) -> Path:
+        """Write CF-1.11 NetCDF, whole or not at all; see :func:`xpermafrost.to_netcdf`."""
+        from .gis import to_netcdf
+
+        return to_netcdf(self._obj, path, overwrite=overwrite, compression=compression)
+
+
+@xr.register_dataarray_accessor("permafrost")
+class PermafrostDataArray:
+    """Methods of a DataArray, such as a projection."""
+
+    def __init__(self, obj: xr.DataArray) -> None:
+        self._obj = obj
+
+    def to_cf(self) -> xr.Dataset:
+        """CF-1.11 form; see :func:`xpermafrost.to_cf`."""
+        from .gis import to_cf
+
+        return to_cf(self._obj)
+
+    def to_netcdf(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, compression: str = "zlib"
+    ) -> Path:
+        """Write CF-1.11 NetCDF, whole or not at all; see :func:`xpermafrost.to_netcdf`."""
+        from .gis import to_netcdf
+
+        return to_netcdf(self._obj, path, overwrite=overwrite, compression=compression)

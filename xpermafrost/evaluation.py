@@ -1,0 +1,424 @@
+"""Evaluation: scores on years no model has seen, beside every baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ._checks import choose
+from .baselines import BASELINES, fit_baseline
+from .errors import DataError, LeakageError
+from .experiment import reference_of, scenarios_of
+from .features import RAHAMAN_FEATURES, default_features, needed_variables
+from .fitted import FittedModel, Predictor
+from .models import MODELS
+from .projection import projected_changes
+from .schema import FREEZING_POINT, LAYER, TIME, location_dims
+from .training import Period, TrainingConfig, fit_many, training_period
+from .windows import WindowSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """Every choice of an evaluation in one word.
+
+    Attributes mirror the parameters of :func:`evaluate`; ``features`` that the Dataset lacks
+    are left out and named in the result's attributes.
+    """
+
+    models: tuple[str, ...]
+    length: int
+    horizon: int
+    train: Period | None = None
+    test: Period | None = None
+    features: tuple[str, ...] | None = None
+    adjustment: str = "qdm"
+    config: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+#: Protocols by name. ``rahaman`` is the first study: 24 months, the next month's temperature,
+#: 2001-2018 against 2019-2023, its features and z, plain quantile mapping, 50 epochs, five nets.
+PROTOCOLS: dict[str, Protocol] = {
+    "default": Protocol(models=("gru",), length=24, horizon=0),
+    "rahaman": Protocol(
+        models=("tcn", "transformer", "conv1dlstm", "gru", "bilstm"),
+        length=24,
+        horizon=1,
+        train=("2001", "2018"),
+        test=("2019", "2023"),
+        features=RAHAMAN_FEATURES,
+        adjustment="eqm",
+        config=TrainingConfig(epochs=50, target="raw"),
+    ),
+}
+
+
+def evaluate(
+    ds: xr.Dataset,
+    models: Sequence[str | FittedModel] | str | FittedModel | None = None,
+    *,
+    baselines: Sequence[str] | str = "all",
+    protocol: str = "default",
+    train: Period | None = None,
+    test: Period | None = None,
+    length: int | None = None,
+    horizon: int | None = None,
+    features: Sequence[str] | None = None,
+    members: int = 1,
+    seed: int = 0,
+    config: TrainingConfig | None = None,
+    changes: Sequence[str] | str | None = None,
+    bootstrap: int = 500,
+    device: str = "cpu",
+    jobs: int | None = None,
+    progress: bool | None = None,
+) -> xr.Dataset:
+    """Score networks and baselines on the test years.
+
+    Scores of all models are over the same months: those where every model and the target
+    have a value. Splits are by time only.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Canonical with ``tsl``, or an experiment Dataset.
+    models : list of str or FittedModel, optional
+        Networks to fit, or fitted ones; by default the protocol's.
+    baselines : "all", list of str
+        See :mod:`xpermafrost.baselines`; an empty list for none.
+    protocol : {"default", "rahaman"}
+        Where the other choices come from when they are not given.
+    train, test : tuple of str, optional
+        Years, as ``("2001", "2018")``; by default the last fifth of the years is the test.
+    length, horizon, features, members, seed, config, device, jobs, progress
+        As in :func:`xpermafrost.fit`.
+    changes : "all", list of str, optional
+        Scenarios for which the projected change 2081-2100 is given for every model and
+        baseline, beside the truth where the Dataset is simulated.
+    bootstrap : int
+        Resamples of whole years for the 95 % intervals; 0 for none.
+
+    Returns
+    -------
+    Dataset
+        ``rmse``, ``mae``, ``r2``, ``bias``, ``anomaly_skill`` (1 - MSE / MSE of climatology) and
+        ``rmse_reduction`` (1 - RMSE / RMSE of last month's persistence), each
+        ``(model, location..., layer)``; pooled over test months and locations ``*_layer (model,
+        layer)``, and over layers as well ``*_pooled (model)``; ``rmse_pooled_low/high``;
+        ``rmse_difference (model, baseline)`` with ``_low`` and ``_high``: negative throughout
+        the interval means that the model beats the baseline; ``change (model, scenario,
+        location..., layer)``, ``change_truth``.
+
+    Raises
+    ------
+    LeakageError
+        If test and training years overlap, or a random split is asked for.
+    UnknownNameError, DataError
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> scores = evaluate(canonical(years=8), [], baselines=["climatology", "ridge"], bootstrap=0)
+    >>> pooled = scores["rmse_pooled"]
+    >>> bool(pooled.sel(model="ridge") < pooled.sel(model="climatology"))
+    True
+    """
+    plan = PROTOCOLS[choose("protocol", protocol, PROTOCOLS)]
+    if models is None:
+        models = plan.models
+    models = [models] if isinstance(models, str | FittedModel) else list(models)
+    chosen = _baselines(baselines)
+    reference = reference_of(ds)
+    period = training_period(reference, train or plan.train)
+    test = test or plan.test
+    span = _test_span(reference, period, test)
+    spec, left_out = _spec(reference, plan, models, length, horizon, features)
+    fitted = [m for m in models if isinstance(m, FittedModel)]
+    _no_leak(fitted, span)
+    years = (str(period[0])[:7], str(period[1])[:7])
+    names = [m for m in models if isinstance(m, str)]
+    if names:
+        fitted += fit_many(
+            reference,
+            names,
+            train=years,
+            length=spec.length,
+            horizon=spec.horizon,
+            features=spec.features or None,
+            members=members,
+            seed=seed,
+            config=config or plan.config,
+            device=device,
+            jobs=jobs,
+            progress=progress,
+        )
+    same = WindowSpec(
+        length=spec.length,
+        horizon=spec.horizon,
+        features=spec.features
+        or (fitted[0].spec.features if fitted else ())
+        or default_features(reference),
+    )
+    predictors: list[Predictor] = [
+        *fitted,
+        *(fit_baseline(name, reference, train=years, spec=same) for name in chosen),
+    ]
+    if not predictors:
+        raise DataError("nothing to evaluate: pass models, baselines, or both.")
+    scores = score(reference, predictors, test=span, bootstrap=bootstrap, seed=seed)
+    if changes is not None:
+        wanted = scenarios_of(ds) if changes == "all" else changes
+        wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+        scores = scores.merge(
+            projected_changes(ds, predictors, scenarios=wanted, method=plan.adjustment)
+        )
+    return scores.assign_attrs(
+        protocol=protocol,
+        training_period=f"{years[0]} to {years[1]}",
+        features=", ".join(same.features),
+        window=f"{same.length} months, horizon {same.horizon}",
+        features_not_in_the_data=", ".join(left_out) or "none",
+        **({"simulated": ds.attrs["simulated"]} if "simulated" in ds.attrs else {}),
+    )
+
+
+def _baselines(names: Sequence[str] | str) -> list[str]:
+    if names == "all":
+        return list(BASELINES)
+    return [
+        choose("baseline", n, BASELINES) for n in ([names] if isinstance(names, str) else names)
+    ]
+
+
+def _spec(
+    ds: xr.Dataset,
+    plan: Protocol,
+    models: Sequence[str | FittedModel],
+    length: int | None,
+    horizon: int | None,
+    features: Sequence[str] | None,
+) -> tuple[WindowSpec, list[str]]:
+    for name in models:
+        if isinstance(name, str):
+            choose("model", name, MODELS)
+    ready = [m for m in models if isinstance(m, FittedModel)]
+    if ready:  # what is fitted already sets the window that the others get
+        first = ready[0].spec
+        odd = [m.name for m in ready if m.spec.horizon != first.horizon]
+        if odd or (horizon is not None and horizon != first.horizon):
+            raise DataError(
+                f"models of horizon 0 and 1 are never mixed in one score; {odd or horizon} differ "
+                f"from {ready[0].name!r} (horizon {first.horizon}). Evaluate them apart."
+            )
+        return first, []
+    wanted = tuple(features or plan.features or ())
+    lacking = [n for n in wanted if not set(needed_variables([n])) <= set(ds.data_vars)]
+    if features and lacking:
+        raise DataError(f"the features {lacking} are not in the Dataset.")
+    spec = WindowSpec(
+        length=length or plan.length,
+        horizon=plan.horizon if horizon is None else horizon,
+        features=tuple(n for n in wanted if n not in lacking),
+    )
+    return spec, lacking
+
+
+def _test_span(
+    ds: xr.Dataset, training: tuple[np.datetime64, ...], test: Period | None
+) -> tuple[np.datetime64, np.datetime64]:
+    time = ds.indexes[TIME]
+    if isinstance(test, str):
+        raise LeakageError(
+            f"a test period is a pair of years, later than the training years; got {test!r}. A "
+            "random split of a series is refused: neighbouring months are alike."
+        )
+    inside = time[time > training[1]] if test is None else time[time.slice_indexer(*test)]
+    if not inside.size:
+        raise DataError(
+            f"no test month: training ends {str(training[1])[:7]}, the data end "
+            f"{str(time[-1])[:7]}. Train on fewer years: train=('2001', '2018')."
+        )
+    start, end = inside[0].to_datetime64(), inside[-1].to_datetime64()
+    if start <= training[1] and end >= training[0]:
+        raise LeakageError(
+            f"test months {str(start)[:7]} to {str(end)[:7]} overlap the training months "
+            f"{str(training[0])[:7]} to {str(training[1])[:7]}; a score there is no skill. "
+            "Choose test years after the training years."
+        )
+    return start, end
+
+
+def _no_leak(fitted: Sequence[FittedModel], span: tuple[np.datetime64, np.datetime64]) -> None:
+    for model in fitted:
+        start, end = (np.datetime64(str(model.info[k]), "M") for k in ("train_start", "train_end"))
+        if span[0].astype("M8[M]") <= end and span[1].astype("M8[M]") >= start:
+            raise LeakageError(
+                f"{model.name!r} was trained on {start} to {end}; a score from "
+                f"{str(span[0])[:7]} on would be on months it has seen. Fit with "
+                "train=('...', '...') that ends before the test."
+            )
+
+
+def score(
+    ds: xr.Dataset,
+    predictors: Sequence[Predictor],
+    *,
+    test: tuple[np.datetime64, np.datetime64],
+    bootstrap: int = 500,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Scores of fitted predictors over the months of ``test``; see :func:`evaluate`."""
+    span = {TIME: slice(*test)}
+    truth = ds["tsl"].sel(span).compute().astype("float64") - FREEZING_POINT
+    names = [p.name for p in predictors]
+    if len(set(names)) != len(names):
+        names = [f"{name}_{k}" if names.count(name) > 1 else name for k, name in enumerate(names)]
+    predicted = xr.concat(
+        [p.predict(ds).sel(span).astype("float64").drop_attrs() for p in predictors],
+        dim=pd.Index(names, name="model"),
+        coords="minimal",
+        compat="override",
+        join="override",
+    )
+    truth = truth.where(predicted.notnull().all("model"))
+    if not bool(truth.notnull().any()):
+        raise DataError("no test month where the target and every model have a value.")
+    error = (predicted - truth).transpose("model", *truth.dims)
+    references = _reference_errors(ds, truth, test)
+    places = location_dims(truth)
+    out = xr.Dataset()
+    for suffix, dims in (
+        ("", (TIME,)),
+        ("_layer", (TIME, *places)),
+        ("_pooled", (TIME, *places, LAYER)),
+    ):
+        out = out.merge(_metrics(error, truth, references, dims, suffix))
+    out["n"] = truth.notnull().sum(TIME)
+    if bootstrap:
+        out = out.merge(_intervals(error, bootstrap, seed))
+    return out.assign_attrs(
+        test_period=f"{str(test[0])[:7]} to {str(test[1])[:7]}",
+        averaging="per location and layer over the test months; *_layer pools months and "
+        "locations, *_pooled months, locations and layers, into one score (no mean of scores)",
+        common_months="scored where the target and every model have a value",
+    )
+
+
+def _reference_errors(
+    ds: xr.Dataset, truth: xr.DataArray, test: tuple[np.datetime64, np.datetime64]
+) -> Mapping[str, xr.DataArray]:
+    """Squared errors that skills are measured against: past climatology and last month."""
+    target = ds["tsl"].compute().astype("float64") - FREEZING_POINT
+    before = target.sel({TIME: target[TIME] < test[0]})
+    climatology = before.groupby("time.month").mean(TIME)
+    month = climatology.sel(month=truth[TIME].dt.month).drop_vars("month")
+    last = target.shift({TIME: 1}).sel({TIME: truth[TIME]})
+    return {"climatology": (month - truth) ** 2, "persistence": (last - truth) ** 2}
+
+
+def _metrics(
+    error: xr.DataArray,
+    truth: xr.DataArray,
+    references: Mapping[str, xr.DataArray],
+    dims: tuple[Any, ...],
+    suffix: str,
+) -> xr.Dataset:
+    square = error**2
+    mse = square.mean(dims)
+    spread = ((truth - truth.mean(dims)) ** 2).mean(dims)
+    climatology = references["climatology"].mean(dims)
+    known = references["persistence"].notnull()
+    persistence = references["persistence"].mean(dims)
+    table = {
+        "rmse": (np.sqrt(mse), "K", "root-mean-square error"),
+        "mae": (abs(error).mean(dims), "K", "mean absolute error"),
+        "bias": (error.mean(dims), "K", "mean error, predicted minus observed"),
+        "r2": (1 - mse / spread, "1", "coefficient of determination"),
+        "anomaly_skill": (1 - mse / climatology, "1", "1 - MSE / MSE of month climatology"),
+        "rmse_reduction": (
+            1 - np.sqrt(square.where(known).mean(dims) / persistence),
+            "1",
+            "1 - RMSE / RMSE of last month's persistence",
+        ),
+    }
+    return xr.Dataset(
+        {
+            f"{name}{suffix}": da.assign_attrs(units=units, long_name=label)
+            for name, (da, units, label) in table.items()
+        }
+    )
+
+
+def _intervals(error: xr.DataArray, bootstrap: int, seed: int) -> xr.Dataset:
+    """95 % intervals of pooled RMSE and of its differences, resampling whole years."""
+    others = [d for d in error.dims if d not in ("model", TIME)]
+    year = error[TIME].dt.year
+    total = (error**2).sum(others).groupby(year).sum(TIME).transpose("model", "year").values
+    count = error.isel(model=0).notnull().sum(others).groupby(year).sum(TIME).values
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(0, count.size, (bootstrap, count.size))
+    rmse = np.sqrt(total[:, picks].sum(axis=2) / count[picks].sum(axis=1))
+    paired = rmse[:, None, :] - rmse[None, :, :]
+    low, high = np.quantile(rmse, (0.025, 0.975), axis=1)
+    d_low, d_high = np.quantile(paired, (0.025, 0.975), axis=2)
+    whole = np.sqrt(total.sum(axis=1) / count.sum())
+    names = error["model"].values
+    note = {"units": "K", "comment": f"95 %, {bootstrap} resamples of {count.size} whole years"}
+    both = ("model", "baseline")
+    return xr.Dataset(
+        {
+            "rmse_pooled_low": ("model", low, note),
+            "rmse_pooled_high": ("model", high, note),
+            "rmse_difference": (both, whole[:, None] - whole[None, :], {"units": "K"}),
+            "rmse_difference_low": (both, d_low, note),
+            "rmse_difference_high": (both, d_high, note),
+        },
+        coords={"model": names, "baseline": names},
+    )
+
+
+def scoreboard(scores: xr.Dataset) -> pd.DataFrame:
+    """The scores as a table for people: pooled, per layer, skill, and the projected change.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> table = scoreboard(evaluate(canonical(years=6), [], baselines=["climatology", "trend"]))
+    >>> table.columns[0]
+    'RMSE'
+    """
+    columns: dict[str, Any] = {"RMSE": scores["rmse_pooled"].values}
+    if "rmse_pooled_low" in scores:
+        columns["95 %"] = [
+            f"{a:.2f}-{b:.2f}"
+            for a, b in zip(
+                scores["rmse_pooled_low"].values, scores["rmse_pooled_high"].values, strict=True
+            )
+        ]
+    columns["R2"] = scores["r2_pooled"].values
+    columns["bias"] = scores["bias_pooled"].values
+    columns["skill"] = scores["anomaly_skill_pooled"].values
+    layers = [f"{float(d):.2f} m" for d in scores["depth"].values]
+    for k, label in enumerate(layers):
+        columns[f"RMSE {label}"] = scores["rmse_layer"].isel(layer=k).values
+    index = [str(name) for name in scores["model"].values]
+    table = pd.DataFrame(columns, index=pd.Index(index, name="model"))
+    if "change" in scores:
+        places = location_dims(scores["change"])
+        for scenario in scores["scenario"].values:
+            mean = scores["change"].sel(scenario=scenario).mean(places)
+            for k, label in enumerate(layers):
+                table[f"{scenario} {label}"] = mean.isel(layer=k).values
+        if "change_truth" in scores:
+            truth = pd.Series(np.nan, index=table.columns, dtype=object, name="truth")
+            for scenario in scores["scenario"].values:
+                mean = scores["change_truth"].sel(scenario=scenario).mean(places)
+                for k, label in enumerate(layers):
+                    truth[f"{scenario} {label}"] = float(mean.isel(layer=k))
+            table = pd.concat([table, truth.to_frame().T])
+    return table

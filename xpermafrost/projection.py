@@ -1,0 +1,341 @@
+"""Projection: adjusted scenario forcing that continues the reference, through a fitted model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from . import __version__, bias
+from ._checks import check_monthly, choose, month_index, month_name
+from .errors import MissingVariableError, TimeAxisError
+from .experiment import choose_scenarios, reference_of, scenarios_of, series_of
+from .features import needed_variables
+from .fitted import FittedModel, Predictor
+from .schema import FREEZING_POINT, HISTORICAL, SCENARIO, TIME, VARIABLES
+from .training import Period, TrainingConfig, fit
+
+Scenarios = str | float | Sequence[str] | None
+
+#: Scenario that continues the historical run through the reference period, by preference.
+_MIDDLE = ("rcp45", "ssp245", "rcp60", "ssp370")
+
+
+def project(
+    ds: xr.Dataset,
+    model: str | FittedModel = "gru",
+    *,
+    rcp: Scenarios = None,
+    ssp: Scenarios = None,
+    scenario: Scenarios = None,
+    method: str = "qdm",
+    reference_period: Period | None = None,
+    extend: str | None = None,
+    members: str = "mean",
+    train: Period | str | None = None,
+    n_members: int = 1,
+    seed: int = 0,
+    config: TrainingConfig | None = None,
+    device: str = "cpu",
+    progress: bool | None = None,
+) -> xr.DataArray:
+    """Project soil temperature under scenarios.
+
+    The scenario forcing is adjusted to the reference, and continues it: the last months of
+    the reference fill the first windows. Computes dask arrays once.
+
+    Parameters
+    ----------
+    ds : Dataset
+        An experiment Dataset, see :func:`xpermafrost.combine`.
+    model : str or FittedModel
+        A fitted model, or the name of a network that is first fitted on the reference.
+    rcp, ssp, scenario : str, list of str, or "all"
+        ``rcp="8.5"``, ``ssp=["126", "585"]``, ``scenario="rcp85"``; by default every scenario.
+    method : {"qdm", "eqm", "dqm", "scaling", "none"}
+        Bias adjustment, see :func:`xpermafrost.bias.train`; "none" takes the forcing as it is.
+    reference_period : tuple of str, optional
+        Years that train the adjustment; by default those common to reference and climate model.
+    extend : str, optional
+        Scenario that continues ``historical`` through the reference period when the adjustment
+        is trained; by default a middle one. One training serves every scenario, so that the
+        adjustment adds nothing to their difference.
+    members : {"mean", "all"}
+        The ensemble mean, or a ``member`` dimension.
+    train, n_members, seed, config, device, progress
+        Where ``model`` is a name: see :func:`xpermafrost.fit`.
+
+    Returns
+    -------
+    DataArray
+        ``soil_temperature (scenario, location..., layer, time)`` [degC], monthly from the month
+        after the reference; coordinate ``outside_training_range (scenario, location..., time)``
+        is the share of inputs outside the range seen in training.
+
+    Raises
+    ------
+    ScenarioError
+        If a scenario is absent.
+    MissingVariableError
+        If a scenario lacks a variable that the model reads.
+    TimeAxisError
+        If a scenario does not continue the reference, or does not overlap it.
+    ModelMismatchError
+        If the model belongs to other locations or layers.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import experiment
+    >>> from xpermafrost.training import TrainingConfig
+    >>> out = project(experiment(), "gru", rcp="8.5", config=TrainingConfig(epochs=2))
+    >>> out.dims, str(out.time.values[0])[:7]
+    (('scenario', 'band', 'layer', 'time'), '2009-01')
+    """
+    choose("members", members, ("mean", "all"))
+    names = choose_scenarios(ds, rcp=rcp, ssp=ssp, scenario=scenario)  # type: ignore[arg-type]
+    if isinstance(model, str):
+        model = fit(
+            ds,
+            model,
+            train=train,
+            members=n_members,
+            seed=seed,
+            config=config,
+            device=device,
+            progress=progress,
+        )
+    forcing = scenario_forcing(
+        ds,
+        names,
+        variables=needed_variables(model.spec.features),
+        method=method,
+        reference_period=reference_period,
+        extend=extend,
+    )
+    start = future_start(ds)
+    parts = [_one(model, forcing[name], start, members, device) for name in names]
+    out = xr.concat(
+        parts,
+        dim=pd.Index(names, name=SCENARIO),
+        coords="different",
+        compat="equals",
+        combine_attrs="override",
+    )
+    share = out["outside_training_range"]
+    call = (
+        f"xpermafrost {__version__}: project(model={model.id}, scenario={names}, "
+        f"adjustment={method}, {forcing[names[0]].attrs.get('adjustment', '')})"
+    )
+    return out.assign_attrs(
+        history="\n".join(line for line in (str(ds.attrs.get("history", "")), call) if line),
+        adjustment=method,
+        outside_training_range=f"{float(share.mean()):.4f} of all inputs",
+        **({"simulated": ds.attrs["simulated"]} if "simulated" in ds.attrs else {}),
+    )
+
+
+def _one(
+    model: FittedModel, forcing: xr.Dataset, start: np.datetime64, members: str, device: str
+) -> xr.DataArray:
+    index = model.check_inputs(forcing)
+    raw = model.features(forcing)
+    future = {TIME: slice(start, None)}
+    out = model.predict_features(raw, index=index, members=members, device=device).sel(future)
+    return out.assign_coords(outside_training_range=model.outside_range(raw).sel(future))
+
+
+def future_start(ds: xr.Dataset) -> np.datetime64:
+    """First month after the reference."""
+    last = pd.Timestamp(reference_of(ds)[TIME].values[-1])
+    return (last + pd.DateOffset(months=1)).to_datetime64()
+
+
+def scenario_forcing(
+    ds: xr.Dataset,
+    names: Sequence[str],
+    *,
+    variables: Sequence[str],
+    method: str = "qdm",
+    reference_period: Period | None = None,
+    extend: str | None = None,
+) -> dict[str, xr.Dataset]:
+    """The reference's forcing continued by each scenario's adjusted forcing.
+
+    Parameters
+    ----------
+    ds : Dataset
+        An experiment Dataset.
+    names : sequence of str
+        Scenarios.
+    variables : sequence of str
+        Forcing and static variables that are needed.
+    method, reference_period, extend
+        See :func:`project`.
+
+    Returns
+    -------
+    dict of Dataset
+        By scenario, canonical, from the first month of the reference on; ``tsl`` of the
+        reference is kept (NaN afterwards), and the reference's static fields.
+    """
+    reference = reference_of(ds)
+    dynamic = [v for v in variables if TIME in reference[v].dims]
+    static = [v for v in variables if TIME not in reference[v].dims]
+    _present(ds, names, dynamic)
+    adjusted = _adjusted(ds, reference, names, dynamic, method, reference_period, extend)
+    start = future_start(ds)
+    out = {}
+    for name in names:
+        future = adjusted[name].sel({TIME: slice(start, None)})
+        _continues(reference, future, name)
+        joined = xr.concat(
+            [reference[dynamic], future[dynamic]],
+            dim=TIME,
+            coords="minimal",
+            compat="override",
+            combine_attrs="override",
+        )
+        check_monthly(joined, step=f"the reference followed by {name}")
+        joined = joined.assign({v: reference[v] for v in static})
+        if "tsl" in reference:
+            joined["tsl"] = reference["tsl"].reindex({TIME: joined[TIME]})
+        out[name] = joined.assign_attrs(adjustment=adjusted[name].attrs["adjustment"])
+    return out
+
+
+def _adjusted(
+    ds: xr.Dataset,
+    reference: xr.Dataset,
+    names: Sequence[str],
+    dynamic: list[str],
+    method: str,
+    reference_period: Period | None,
+    extend: str | None,
+) -> dict[str, xr.Dataset]:
+    series = {name: series_of(ds, name)[dynamic].compute() for name in names}
+    if method == "none":
+        return {n: s.assign_attrs(adjustment="forcing not adjusted") for n, s in series.items()}
+    extend = extend or _extension(ds, names)
+    training = series[extend] if extend in series else series_of(ds, extend)[dynamic].compute()
+    _overlaps(reference, training, extend)
+    trained = bias.train(
+        reference[dynamic].compute(), training, method=method, reference_period=reference_period
+    )
+    spans = next(iter(trained.children.values())).to_dataset().attrs
+    note = (
+        f"reference {spans['reference_period']}, climate model {spans['historical_period']} "
+        f"({HISTORICAL} continued by {extend})"
+    )
+    return {
+        name: bias.adjust(trained, sim).assign_attrs(adjustment=note)
+        for name, sim in series.items()
+    }
+
+
+def _extension(ds: xr.Dataset, names: Sequence[str]) -> str:
+    available = scenarios_of(ds)
+    return next((name for name in _MIDDLE if name in available), names[0])
+
+
+def _present(ds: xr.Dataset, names: Sequence[str], dynamic: list[str]) -> None:
+    for name in names:
+        for variable in dynamic:
+            da = ds[variable]
+            absent = SCENARIO not in da.dims
+            if absent or not bool(da.sel({SCENARIO: name}).notnull().any()):
+                label = VARIABLES[variable].long_name if variable in VARIABLES else variable
+                raise MissingVariableError(
+                    f"the model reads {variable!r} ({label}), which scenario {name!r} lacks. "
+                    "Fit a model on what the scenarios have: fit(features=[...])."
+                )
+
+
+def _continues(reference: xr.Dataset, future: xr.Dataset, name: str) -> None:
+    last = int(month_index(reference[TIME])[-1])
+    if not future.sizes[TIME]:
+        raise TimeAxisError(
+            f"scenario {name!r} ends before {month_name(last + 1)}, the month after the reference."
+        )
+    first = int(month_index(future[TIME])[0])
+    if first != last + 1:
+        raise TimeAxisError(
+            f"the reference ends in {month_name(last)} and scenario {name!r} goes on in "
+            f"{month_name(first)}; a window needs every month between. Add the missing months, "
+            "or shorten the reference."
+        )
+
+
+def _overlaps(reference: xr.Dataset, training: xr.Dataset, extend: str) -> None:
+    one, two = month_index(reference[TIME]), month_index(training[TIME])
+    common = min(one[-1], two[-1]) - max(one[0], two[0]) + 1
+    if common < 12:
+        raise TimeAxisError(
+            f"the reference ({month_name(int(one[0]))} to {month_name(int(one[-1]))}) and the "
+            f"climate model ({HISTORICAL} continued by {extend!r}: {month_name(int(two[0]))} to "
+            f"{month_name(int(two[-1]))}) do not overlap by a year, so nothing says how the model "
+            "errs. Add a 'historical' run, or project with method='none' if the forcing is "
+            "adjusted already."
+        )
+
+
+def reference_mean(ds: xr.Dataset) -> xr.DataArray:
+    """Mean soil temperature of the reference [degC], every calendar month weighing the same."""
+    climatology = reference_of(ds)["tsl"].groupby("time.month").mean(TIME)
+    return climatology.mean("month").compute() - FREEZING_POINT
+
+
+def projected_changes(
+    ds: xr.Dataset,
+    predictors: Sequence[Predictor],
+    *,
+    scenarios: Sequence[str],
+    period: tuple[str, str] = ("2081", "2100"),
+    method: str = "qdm",
+) -> xr.Dataset:
+    """Change of soil temperature over ``period`` against the reference, for every predictor.
+
+    The reference is the mean of its own soil temperature over all its months. The truth is
+    known where the Dataset is simulated and carries ``tsl_truth``.
+
+    Returns
+    -------
+    Dataset
+        ``change (model, scenario, location..., layer)`` [K], and ``change_truth`` alike
+        without ``model`` where there is a truth.
+    """
+    needed: dict[str, None] = {}
+    for predictor in predictors:
+        needed.update(dict.fromkeys(needed_variables(predictor.spec.features)))
+    forcing = scenario_forcing(ds, list(scenarios), variables=list(needed), method=method)
+    base, future = reference_mean(ds), {TIME: slice(*period)}
+    rows = [
+        xr.concat(
+            [p.predict(forcing[name]).sel(future).mean(TIME) - base for name in scenarios],
+            dim=pd.Index(list(scenarios), name=SCENARIO),
+            coords="minimal",
+            compat="override",
+        )
+        for p in predictors
+    ]
+    names = pd.Index([p.name for p in predictors], name="model")
+    changes = xr.concat(rows, dim=names, coords="minimal", compat="override")
+    result = changes.rename("change").to_dataset()
+    if "tsl_truth" in ds:
+        truth = ds["tsl_truth"].sel({SCENARIO: list(scenarios), **future}).mean(TIME).compute()
+        result["change_truth"] = truth - FREEZING_POINT - base
+    for da in result.data_vars.values():
+        da.attrs = {
+            "units": "K",
+            "long_name": f"mean {period[0]}-{period[1]} minus mean of the reference",
+        }
+    return result
+
+
+__all__ = [
+    "project",
+    "projected_changes",
+    "reference_mean",
+    "scenario_forcing",
+]
