@@ -15,10 +15,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from xpermafrost import testing
 from xpermafrost.errors import DimensionError, OutputExistsError, UnknownNameError
 from xpermafrost.gis import from_cf, to_cf, to_netcdf
 from xpermafrost.regions import alaska_bands
-from xpermafrost.schema import layer_coords, variable
+from xpermafrost.schema import layer_bounds, layer_coords, variable
+from xpermafrost.sources import standardize
 
 TIME = pd.date_range("2001-01-01", periods=14, freq="MS").astype("datetime64[ns]")
 RNG = np.random.default_rng(0)
@@ -113,6 +115,8 @@ def test_round_trip_through_a_file(make, decode, compression, tmp_path):
 def test_data_array_needs_a_name():
     da = bands()["soil_temperature"]
     assert from_cf(to_cf(da))["soil_temperature"].identical(da)
+    # a DataArray carries top and bottom instead of bounds; a file has bounds
+    assert to_cf(da)["depth_bnds"].values[-1].tolist() == [1.0, 2.89]
     with pytest.raises(DimensionError, match="needs a DataArray with a name"):
         to_cf(da.rename(None))
 
@@ -186,6 +190,14 @@ def test_missing_values_survive_as_missing(tmp_path):
         assert int(np.ma.count_masked(file["tas"][:])) == 1
     with xr.open_dataset(path) as found:
         assert int(found["tas"].isnull().sum()) == 1
+
+
+def test_missing_dates_survive(tmp_path):
+    dates = np.array(["2001-06-01", "NaT"], dtype="datetime64[ns]")
+    ds = xr.Dataset({"thaw_date": ("band", dates)}, coords={"band": ["a", "b"]})
+    path = to_netcdf(ds, tmp_path / "out.nc")
+    with xr.open_dataset(path) as found:
+        xr.testing.assert_identical(without_history(from_cf(found.load())), ds)
 
 
 def test_never_overwritten_unasked_never_half_written(tmp_path):
@@ -324,3 +336,16 @@ def test_gdal_sees_the_grid_upright(tmp_path):
 def test_ncdump_reads_it(make, tmp_path):
     path = str(to_netcdf(make(), tmp_path / "out.nc"))
     assert ':Conventions = "CF-1.11"' in output("ncdump", "-h", path)
+
+
+@pytest.mark.parametrize("make", [testing.canonical, testing.experiment])
+def test_made_up_data_of_the_package_round_trip_and_stay_canonical(make, tmp_path):
+    ds = make()
+    path = to_netcdf(ds, tmp_path / "out.nc")
+    with xr.open_dataset(path) as found:
+        found.load()
+    xr.testing.assert_identical(without_history(from_cf(found)), without_history(ds))
+    again = standardize(found)
+    order = ds["tsl"].dims
+    np.testing.assert_array_equal(again["tsl"].transpose(*order), ds["tsl"])
+    np.testing.assert_array_equal(again["depth_bnds"], layer_bounds(ds))

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from xpermafrost import schema
+from xpermafrost import schema, testing
 from xpermafrost.errors import SourceError, TimeAxisError, UnitsError, UnknownNameError
 from xpermafrost.sources import FAMILIES, identify, standardize
 
@@ -466,6 +466,24 @@ def test_standardize_is_idempotent(name, units, value, _canonical, _expected):
     once = standardize(raw)
     xr.testing.assert_identical(standardize(once), once)
     xr.testing.assert_identical(raw, before)
+
+
+def test_a_second_field_of_a_kind_is_kept_as_it_is():
+    ds = canonical()
+    ds["tsl_esm"] = ds["tsl"].assign_attrs(schema.variable("tsl").attrs)
+    xr.testing.assert_identical(standardize(ds), ds)
+
+
+def test_another_resolution_of_the_same_dates_becomes_nanoseconds():
+    ds = canonical().assign_coords(time=MONTHS.astype("datetime64[us]"))
+    out = standardize(ds)
+    assert out["time"].dtype == "datetime64[ns]"
+    assert "history" not in out.attrs
+
+
+def test_made_up_data_of_the_package_are_canonical():
+    for ds in (testing.canonical(), testing.experiment()):
+        xr.testing.assert_identical(standardize(ds), ds)
 
 
 def test_extra_dims_survive():

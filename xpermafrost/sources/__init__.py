@@ -114,14 +114,22 @@ def _matches(ds: xr.Dataset, source: str | None) -> list[Match]:
         choose("source", source, FAMILIES)
     proven = [name for name, family in FAMILIES.items() if family.recognise(ds)]
     bounds = {ds[name].attrs.get("bounds") for name in ds.variables}
-    return [
+    found = [
         match(str(name), da, families=FAMILIES, source=source, proven=proven)
         for name, da in ds.data_vars.items()
         if name not in bounds
         and not str(name).endswith(("_bnds", "_bounds"))
-        # coordinates in disguise, text and counters are not quantities
+        # coordinates in disguise, text, dates and grid mappings are not quantities
         and da.dtype.kind in "fiu"
-        and name not in ("latitude", "longitude", "lat", "lon")
+        and name not in ("latitude", "longitude", "lat", "lon", "crs", "spatial_ref")
+    ]
+    # A second field of the same standard name (`tsl_esm` beside `tsl`) is the user's own.
+    named = {m.canonical for m in found if m.by != "standard_name"}
+    return [
+        Match(variable=m.variable, units_in=m.units_in)
+        if m.by == "standard_name" and m.canonical in named
+        else m
+        for m in found
     ]
 
 

@@ -127,7 +127,8 @@ def standard_layers(
     for dim, bounds in coords.items():
         ds = ds.isel({dim: np.argsort(bounds[:, 0] + bounds[:, 1], kind="stable")})
         ds = ds.drop_vars([n for n in ds.variables if _belongs(ds, n, str(dim))])
-    ds = ds.rename(dict.fromkeys(dims, LAYER))
+    # labels of another file's layers: numbered anew below
+    ds = ds.drop_vars(LAYER, errors="ignore").rename(dict.fromkeys(dims, LAYER))
     reference = reference[np.argsort(reference.sum(axis=1), kind="stable")]
     return ds.assign_coords(layer_coords_from_bounds(reference)), True
 
@@ -165,6 +166,8 @@ def _read_bounds(ds: xr.Dataset, dim: str, *, source: str | None) -> np.ndarray:
         found = found.isel({d: 0 for d in found.dims if d not in keep}, drop=True)
         other = next(d for d in found.dims if d != dim)
         values = found.transpose(dim, other).values.astype("float64")
+    elif all(n in ds.variables and ds[n].dims == (dim,) for n in ("depth_top", "depth_bottom")):
+        values = np.stack([ds["depth_top"].values, ds["depth_bottom"].values], axis=1)
     elif source == "stations" or (source is None and has_points(ds)):
         values = np.stack([coord.values, coord.values], axis=1).astype("float64")
     else:

@@ -125,8 +125,10 @@ def standard_time(
     # A bounds variable would keep the stamps and the calendar of the source.
     drop = [str(bounds_name)] if bounds_name in ds.variables else []
     drop += [n for n in ("time_bnds", "time_bounds") if n in ds.variables and n not in drop]
-    same = raw.dtype == monthly.dtype and np.array_equal(raw.values, monthly)
+    same = raw.dtype.kind == "M" and np.array_equal(raw.values, monthly)
     if same and not drop:
+        if raw.dtype != monthly.dtype:  # another unit of the same dates: nothing to tell
+            ds = ds.assign_coords({TIME: (TIME, monthly, raw.attrs)})
         return ds, days, changed
     attrs = {"standard_name": "time", "long_name": "month (first day)", "axis": "T"}
     attrs["source_calendar"] = calendar

@@ -1,0 +1,249 @@
+"""The parts of CF finishing: grid mapping, bounds, types, attributes, order of dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ._checks import month_index
+from .errors import DimensionError
+from .schema import BOUNDS, LAYER, TIME, VARIABLES
+from .sources.stations import STATION_DIMS
+
+#: Missing value of files, the one of CMIP: some programs do not know NaN for missing.
+FILL_VALUE = 1e20
+
+CRS_NAME = "crs"
+_CRS_NAMES = (CRS_NAME, "spatial_ref")
+_COORD_ATTRS: dict[str, dict[str, str]] = {
+    "lat": {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north"},
+    "lon": {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east"},
+    "x": {"standard_name": "projection_x_coordinate", "units": "m"},
+    "y": {"standard_name": "projection_y_coordinate", "units": "m"},
+    TIME: {"standard_name": "time", "long_name": "time", "axis": "T"},
+}
+_AXES = {"lat": "Y", "lon": "X", "y": "Y", "x": "X"}
+#: Dimensions of region sets.
+REGION_DIMS = ("band", "region")
+
+
+def plain_attrs(attrs: dict[Any, Any]) -> dict[str, Any]:
+    """Attributes that NetCDF can hold: text, numbers, lists of numbers."""
+    out: dict[str, Any] = {}
+    for key, value in attrs.items():
+        if value is None:
+            continue
+        if isinstance(value, np.ndarray | np.generic):
+            value = value.tolist()
+        if isinstance(value, bool) or not isinstance(value, str | int | float | list | tuple):
+            value = str(value)
+        out[str(key)] = value
+    return out
+
+
+def crs_as_data(ds: xr.Dataset) -> xr.Dataset:
+    """The grid mapping as a data variable called ``crs``, or WGS84 where none is stated."""
+    for name in _CRS_NAMES:
+        if name in ds.variables and ds[name].ndim == 0:
+            return ds.reset_coords(name) if name in ds.coords else ds
+    if {"x", "y"} <= set(ds.dims):
+        raise DimensionError(
+            "to_cf needs the projection of data on ('y', 'x'); there is no 'crs'. "
+            "Type ds = ds.rio.write_crs('EPSG:3338') with the code of yours."
+        )
+    from pyproj import CRS
+
+    wgs84 = CRS.from_epsg(4326).to_cf()
+    # GDAL's own name for the text, which older versions look for
+    attrs = {**plain_attrs(wgs84), "spatial_ref": wgs84["crs_wkt"]}
+    return ds.assign({CRS_NAME: xr.Variable((), np.int32(0), attrs)})
+
+
+def _crs_name(ds: xr.Dataset) -> str:
+    return next(n for n in _CRS_NAMES if n in ds.variables and ds[n].ndim == 0)
+
+
+def depth_dimension(ds: xr.Dataset) -> xr.Dataset:
+    if LAYER not in ds.dims or "depth" not in ds.coords or ds["depth"].dims != (LAYER,):
+        return ds
+    if not ds["depth"].to_index().is_unique:
+        raise DimensionError(
+            "to_cf needs different depths; two layers have the same middle. "
+            "Remap them to adjoining layers first."
+        )
+    if "depth_bnds" not in ds.variables and {"depth_top", "depth_bottom"} <= set(ds.variables):
+        # what a DataArray carries in place of bounds
+        both = np.stack([ds["depth_top"].values, ds["depth_bottom"].values], axis=1)
+        ds = ds.assign({"depth_bnds": ((LAYER, BOUNDS), both)})
+    return ds.swap_dims({LAYER: "depth"})
+
+
+def time_bounds(ds: xr.Dataset) -> xr.Dataset:
+    """Bounds of months (or years), where stamps are the first of a month."""
+    time = ds.variables.get(TIME)
+    if time is None or time.dims != (TIME,) or not np.issubdtype(time.dtype, np.datetime64):
+        return ds
+    days = f"days since {_first_year(time)}-01-01"
+    months = month_index(ds[TIME])
+    starts = (months - 1970 * 12).astype("datetime64[M]")
+    exact = np.array_equal(starts.astype("datetime64[ns]"), time.values.astype("datetime64[ns]"))
+    if exact and "time_bnds" not in ds.variables:
+        step = int(np.median(np.diff(months))) if months.size > 1 else 1
+        edges = np.stack([starts, starts + step], axis=1).astype("datetime64[ns]")
+        bounds = xr.Variable((TIME, BOUNDS), edges)
+        bounds.encoding = {"units": days, "calendar": "standard", "dtype": "float64"}
+        ds = ds.assign({"time_bnds": bounds})
+    ds = ds.assign_coords({TIME: ds[TIME].variable.copy(deep=False)})
+    ds[TIME].encoding = {"units": days, "calendar": "standard", "dtype": "float64"}
+    return ds
+
+
+def _first_year(time: xr.Variable) -> int:
+    return int(time.values[0].astype("datetime64[Y]").astype(int)) + 1970 if time.size else 1970
+
+
+def storable(ds: xr.Dataset, layout: dict[str, Any]) -> xr.Dataset:
+    """Types that CF and old readers know: characters, int32, bytes for booleans."""
+    for name in list(ds.variables):
+        variable = ds.variables[name]
+        dtype = variable.dtype
+        if dtype.kind in "OUS":
+            new = _characters(variable)
+        elif dtype.kind == "b":
+            new = variable.astype("int8")
+            new.attrs = {**variable.attrs, "flag_values": [0, 1], "flag_meanings": "false true"}
+        elif dtype == np.int64 and _fits_int32(variable):
+            new = variable.astype("int32")
+        else:
+            continue
+        if dtype.kind != "O":
+            layout["dtypes"][str(name)] = dtype.str
+        ds = _replace(ds, name, new)
+    return ds
+
+
+def _replace(ds: xr.Dataset, name: Hashable, new: xr.Variable) -> xr.Dataset:
+    return ds.assign_coords({name: new}) if name in ds.coords else ds.assign({name: new})
+
+
+def _fits_int32(variable: xr.Variable) -> bool:
+    if variable.chunks is not None:
+        return False
+    return variable.size == 0 or bool(np.abs(variable.values).max() < 2**31)
+
+
+def _characters(variable: xr.Variable) -> xr.Variable:
+    """Text of fixed width; written as an array of characters, which every program stands."""
+    text = np.asarray([_text(v) for v in variable.values.ravel()], dtype=str)
+    new = xr.Variable(variable.dims, text.reshape(variable.shape), variable.attrs)
+    new.encoding = {"dtype": "S1"}
+    return new
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def text_labels(ds: xr.Dataset) -> xr.Dataset:
+    for name in list(ds.variables):
+        variable = ds.variables[name]
+        if variable.dtype.kind in "OS" and variable.size and _all_text(variable.values):
+            ds = _replace(ds, name, _characters(variable))
+    return ds
+
+
+def _all_text(values: np.ndarray) -> bool:
+    return all(isinstance(value, str | bytes) for value in values.ravel())
+
+
+def is_bounds(ds: xr.Dataset, name: Hashable) -> bool:
+    return BOUNDS in ds[name].dims or str(name).endswith(("_bnds", "_bounds"))
+
+
+def describe(ds: xr.Dataset) -> xr.Dataset:
+    """Attributes that CF asks for; what is stated already is kept."""
+    crs = _crs_name(ds)
+    for name in list(ds.variables):
+        variable = ds.variables[name].copy(deep=False)
+        # a copy of its own: attributes must not be written to the argument
+        encoding = {k: v for k, v in variable.encoding.items() if k in ("dtype", "units")}
+        encoding |= {k: v for k, v in variable.encoding.items() if k == "calendar"}
+        quantity = name in ds.data_vars and name != crs and not is_bounds(ds, name)
+        attrs = _quantity_attrs(ds, name, crs) if quantity else _coord_attrs(ds, name)
+        variable.attrs = {**attrs, **plain_attrs(variable.attrs)}
+        if quantity:
+            variable.attrs["grid_mapping"] = crs
+        if variable.dtype.kind == "f":
+            encoding.pop("dtype", None)
+            encoding["_FillValue"] = variable.dtype.type(FILL_VALUE) if quantity else None
+        elif variable.dtype.kind == "M" and name not in (TIME, "time_bnds"):
+            # as numbers of days, because a date may be missing
+            encoding = {"units": "days since 1850-01-01", "calendar": "standard"}
+            encoding |= {"dtype": "float64", "_FillValue": FILL_VALUE}
+        elif variable.dtype.kind == "M":
+            encoding["_FillValue"] = None
+        if not quantity:
+            # xarray would give bounds a `coordinates` attribute, which CF does not know
+            encoding["coordinates"] = None
+        elif _on_regions(ds, name):
+            encoding["coordinates"] = _without_latlon(ds, name)
+        variable.encoding = encoding
+        ds = _replace(ds, name, variable)
+        ds[name].encoding = encoding
+    return ds
+
+
+def _on_regions(ds: xr.Dataset, name: Hashable) -> bool:
+    return any(dim in REGION_DIMS for dim in ds[name].dims) and "lat" in ds[name].coords
+
+
+def _without_latlon(ds: xr.Dataset, name: Hashable) -> str | None:
+    """Auxiliary coordinates but the latitude of a region: CDO takes it for that of a grid."""
+    own = ds[name].coords
+    rest = [str(n) for n in own if n not in ds.dims and n not in ("lat", "lon")]
+    return " ".join(n for n in rest if not is_bounds(ds, n)) or None
+
+
+def _quantity_attrs(ds: xr.Dataset, name: Hashable, crs: str) -> dict[str, Any]:
+    row = VARIABLES.get(str(name))
+    attrs: dict[str, Any] = {k: v for k, v in row.attrs.items() if k != "units"} if row else {}
+    attrs.setdefault("long_name", str(name).replace("_", " "))
+    if TIME in ds[name].dims and ds[name].dtype.kind == "f":
+        attrs["cell_methods"] = "time: mean"
+    return attrs
+
+
+def _coord_attrs(ds: xr.Dataset, name: Hashable) -> dict[str, Any]:
+    attrs: dict[str, Any] = dict(_COORD_ATTRS.get(str(name), {}))
+    if str(name) in _AXES and ds[name].dims == (name,):
+        attrs["axis"] = _AXES[str(name)]
+    if name == "depth":
+        attrs |= {"standard_name": "depth", "units": "m", "positive": "down", "axis": "Z"}
+    if f"{name}_bnds" in ds.variables:
+        attrs["bounds"] = f"{name}_bnds"
+    if name in STATION_DIMS:
+        attrs["cf_role"] = "timeseries_id"
+    return attrs
+
+
+def ordered(ds: xr.Dataset) -> xr.Dataset:
+    """Time first, then further dimensions, Z, places, Y, X.
+
+    CF 2.4 only recommends further dimensions left of time; CDO reads no variable whose first
+    dimension is not time.
+    """
+    grid = ["lat", "y", "lon", "x"]
+    places = [d for d in ds.dims if d in (*STATION_DIMS, *REGION_DIMS)]
+    named = {TIME, "depth", LAYER, *grid, *places, BOUNDS}
+    others = [d for d in ds.dims if d not in named]
+    order = [TIME, *others, "depth", LAYER, *places, *grid, BOUNDS]
+    return ds.transpose(*[d for d in order if d in ds.dims])
+
+
+def feature_type(ds: xr.Dataset) -> str:
+    if not any(d in STATION_DIMS for d in ds.dims) or TIME not in ds.dims:
+        return ""
+    return "timeSeriesProfile" if "depth" in ds.dims else "timeSeries"
