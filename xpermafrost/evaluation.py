@@ -334,14 +334,14 @@ def _metrics(
     climatology = references["climatology"].mean(dims)
     known = references["persistence"].notnull()
     persistence = references["persistence"].mean(dims)
-    table = {
-        "rmse": (np.sqrt(mse), "K", "root-mean-square error"),
+    table: dict[str, tuple[xr.DataArray, str, str]] = {
+        "rmse": (mse**0.5, "K", "root-mean-square error"),
         "mae": (abs(error).mean(dims), "K", "mean absolute error"),
         "bias": (error.mean(dims), "K", "mean error, predicted minus observed"),
         "r2": (1 - mse / spread, "1", "coefficient of determination"),
         "anomaly_skill": (1 - mse / climatology, "1", "1 - MSE / MSE of month climatology"),
         "rmse_reduction": (
-            1 - np.sqrt(square.where(known).mean(dims) / persistence),
+            1 - (square.where(known).mean(dims) / persistence) ** 0.5,
             "1",
             "1 - RMSE / RMSE of last month's persistence",
         ),

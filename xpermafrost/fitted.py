@@ -34,6 +34,9 @@ class Predictor(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def spec(self) -> WindowSpec: ...
+
     def predict(self, ds: xr.Dataset) -> xr.DataArray:
         """Soil temperature ``(location..., layer, time)`` [degC] of a canonical Dataset."""
         ...
