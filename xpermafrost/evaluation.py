@@ -283,7 +283,7 @@ def score(
         dim=pd.Index(names, name="model"),
         coords="minimal",
         compat="override",
-        join="override",
+        join="exact",
     )
     truth = truth.where(predicted.notnull().all("model"))
     if not bool(truth.notnull().any()):

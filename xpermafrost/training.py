@@ -295,7 +295,7 @@ def prepare(
     values = values[windows.location, windows.end]
     training, validation = _split(ds, windows, values, (start, end), config)
     template = raw.isel({TIME: 0, FEATURE: 0}, drop=True).coords.to_dataset()
-    layers = layer_coords_from_bounds(layer_bounds(ds))
+    layers = {**layer_coords_from_bounds(layer_bounds(ds)), LAYER: ds[LAYER].variable}
     info = {
         "train_start": str(start)[:7],
         "train_end": str(end)[:7],
