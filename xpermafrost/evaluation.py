@@ -134,7 +134,7 @@ def evaluate(
     models = [models] if isinstance(models, str | FittedModel) else list(models)
     chosen = _baselines(baselines)
     reference = reference_of(ds)
-    period = training_period(reference, train or plan.train)
+    period = training_period(reference, train or plan.train or _trained_on(models))
     test = test or plan.test
     span = _test_span(reference, period, test)
     spec, left_out = _spec(reference, plan, models, length, horizon, features)
@@ -174,8 +174,8 @@ def evaluate(
     if changes is not None:
         wanted = scenarios_of(ds) if changes == "all" else changes
         wanted = [wanted] if isinstance(wanted, str) else list(wanted)
-        scores = scores.merge(
-            projected_changes(ds, predictors, scenarios=wanted, method=plan.adjustment)
+        scores = scores.assign(
+            projected_changes(ds, predictors, scenarios=wanted, method=plan.adjustment).data_vars
         )
     return scores.assign_attrs(
         protocol=protocol,
@@ -185,6 +185,14 @@ def evaluate(
         features_not_in_the_data=", ".join(left_out) or "none",
         **({"simulated": ds.attrs["simulated"]} if "simulated" in ds.attrs else {}),
     )
+
+
+def _trained_on(models: Sequence[str | FittedModel]) -> Period | None:
+    """Training period of what is fitted already, so that baselines see the same months."""
+    for model in models:
+        if isinstance(model, FittedModel):
+            return str(model.info["train_start"]), str(model.info["train_end"])
+    return None
 
 
 def _baselines(names: Sequence[str] | str) -> list[str]:
@@ -297,10 +305,10 @@ def score(
         ("_layer", (TIME, *places)),
         ("_pooled", (TIME, *places, LAYER)),
     ):
-        out = out.merge(_metrics(error, truth, references, dims, suffix))
+        out = out.assign(_metrics(error, truth, references, dims, suffix).data_vars)
     out["n"] = truth.notnull().sum(TIME)
     if bootstrap:
-        out = out.merge(_intervals(error, bootstrap, seed))
+        out = out.assign(_intervals(error, bootstrap, seed).data_vars)
     return out.assign_attrs(
         test_period=f"{str(test[0])[:7]} to {str(test[1])[:7]}",
         averaging="per location and layer over the test months; *_layer pools months and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def scenario_fans(
         layout="constrained",
     )
     bounds = layer_bounds(projection)
-    order = range(rows - 1, -1, -1)  # north on top, as on a map
+    order = _north_first(projection, place)
     for row, i in enumerate(order):
         for j in range(columns):
             ax = axes[row, j]
@@ -94,13 +95,23 @@ def scenario_fans(
             ax.spines[["top", "right"]].set_visible(False)
             ax.tick_params(labelsize=8)
             if row == 0:
-                ax.set_title(f"{bounds[j, 0]:g}-{bounds[j, 1]:g} m", fontsize=10)
+                ax.set_title(_layer_label(*bounds[j]), fontsize=10)
             if j == 0:
                 ax.set_ylabel(f"{projection[place].values[i]}\n[degC]", fontsize=9)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle(title or _title(projection, window), fontsize=11)
     return figure
+
+
+def _north_first(da: xr.DataArray, place: Hashable) -> np.ndarray:
+    if "lat" in da.coords and da["lat"].dims == (place,):
+        return np.argsort(-da["lat"].values, kind="stable")
+    return np.arange(da.sizes[place])
+
+
+def _layer_label(top: float, bottom: float) -> str:
+    return f"{top:g} m" if top == bottom else f"{top:g}-{bottom:g} m"
 
 
 def _annual(da: xr.DataArray) -> xr.DataArray:
