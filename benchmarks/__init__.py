@@ -1,0 +1,1 @@
+"""Benchmarks: asv layout (``time_``, ``peakmem_``), and ``python -m benchmarks.NAME``."""
