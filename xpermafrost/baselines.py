@@ -27,7 +27,7 @@ from ._checks import choose, require_variables
 from ._optional import require
 from .errors import DataError
 from .experiment import reference_of
-from .features import SEASON, build_features, default_features, signal_statistics
+from .features import SEASON, build_features, default_features, feature_statistics
 from .products import soil_temperature
 from .schema import LAYER, TIME, location_dims
 from .training import Period, training_period
@@ -193,10 +193,8 @@ def _run_damped(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
     return out
 
 
-def _statistics(ds: xr.Dataset, spec: WindowSpec, period: slice) -> xr.Dataset | None:
-    if any(name.startswith("scenario_signal") for name in spec.features):
-        return signal_statistics(ds["rlds"].sel({TIME: period}).compute())
-    return None
+def _statistics(ds: xr.Dataset, spec: WindowSpec, period: slice) -> xr.Dataset:
+    return feature_statistics(ds.sel({TIME: period}), spec.features)
 
 
 def _inside(ds: xr.Dataset, windows: Windows, period: slice) -> np.ndarray:
@@ -213,6 +211,8 @@ def _anomalies(raw: xr.DataArray, state: State) -> xr.DataArray:
 def _learn_ridge(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
     state: State = {"statistics": _statistics(ds, spec, period)}
     names = tuple(n for n in spec.features if n not in (*SEASON, "year"))
+    # every feature becomes an anomaly here, so one that is one already would stand twice
+    names = tuple(n for n in names if not n.endswith(":anomaly") or n.split(":")[0] not in names)
     raw = build_features(ds, names, statistics=state["statistics"], length=spec.length)
     inside = raw.sel({TIME: period})
     state["names"] = names

@@ -7,6 +7,8 @@ Every feature of a month uses that month and earlier ones only. Names are a smal
 ``mrsol``, ``lithology``   expand to one feature per layer or class
 ``month_sin``, ``month_cos``  the season
 ``tas:mean12``             mean of the last 12 months, the present one included
+``tas:anomaly``            departure from the location-month climatology of the training months
+``tas:memory36``           exponential memory of that anomaly, e-folding time 36 months
 ``tas:thaw12``             thawing degree days of the last 12 months [K d]
 ``tas:freeze12``           freezing degree days of the last 12 months [K d]
 ``scenario_signal``        deseasonalised multi-year anomaly of longwave radiation
@@ -50,7 +52,7 @@ RAHAMAN_FEATURES = (
     "scenario_signal:rahaman",
 )
 
-_DERIVED = re.compile(r"^(?P<name>[a-z_]+):(?P<kind>mean|thaw|freeze)(?P<months>\d+)$")
+_DERIVED = re.compile(r"^(?P<name>[a-z_]+):(?P<kind>mean|thaw|freeze|memory)(?P<months>[1-9]\d*)$")
 _SIGNALS = ("scenario_signal", "scenario_signal:rahaman")
 _MONTH_DAYS = 365.25 / 12
 
@@ -96,31 +98,45 @@ def month_encoding(time: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     return np.sin(angle), np.cos(angle)
 
 
-def signal_statistics(rlds: xr.DataArray) -> xr.Dataset:
-    """Statistics of the scenario signal, from training months only.
+def feature_statistics(ds: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
+    """Statistics that some features need, from training months only.
 
     Parameters
     ----------
-    rlds : DataArray
-        Downwelling longwave ``(location..., time)`` [W m-2] of the training months.
+    ds : Dataset
+        Canonical, the training months only.
+    names : sequence of str
+        Feature names.
 
     Returns
     -------
     Dataset
-        ``signal_climatology (location..., month)``, ``signal_scale`` (of annual anomalies),
-        and the mean and standard deviation of the raw months for the first study's z.
+        ``climatology_{variable} (location..., month)`` for anomalies, memories and the scenario
+        signal, with ``signal_scale`` (standard deviation of annual anomalies), ``signal_mean``
+        and ``signal_std`` (of the raw months, for the first study's z). Empty if none is needed.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> list(feature_statistics(canonical(years=2), ("tas", "snd:anomaly")))
+    ['climatology_snd']
     """
-    climatology = rlds.groupby("time.month").mean(TIME)
-    anomaly = rlds.groupby("time.month") - climatology
-    annual = anomaly.groupby("time.year").mean(TIME)
-    return xr.Dataset(
-        {
-            "signal_climatology": climatology,
-            "signal_scale": annual.std("year"),
-            "signal_mean": rlds.mean(TIME),
-            "signal_std": rlds.std(TIME),
-        }
-    ).drop_attrs()
+    out = xr.Dataset()
+    for name in names:
+        if name in _SIGNALS:
+            rlds = ds["rlds"].compute()
+            climatology = rlds.groupby("time.month").mean(TIME)
+            annual = (rlds.groupby("time.month") - climatology).groupby("time.year").mean(TIME)
+            out = out.assign(
+                climatology_rlds=climatology,
+                signal_scale=annual.std("year"),
+                signal_mean=rlds.mean(TIME),
+                signal_std=rlds.std(TIME),
+            )
+        elif name.endswith(":anomaly") or ":memory" in name:
+            base = name.split(":")[0]
+            out[f"climatology_{base}"] = ds[base].compute().groupby("time.month").mean(TIME)
+    return out.drop_attrs()
 
 
 def scenario_signal(
@@ -138,7 +154,7 @@ def scenario_signal(
     rlds : DataArray
         Downwelling longwave ``(location..., time)`` [W m-2].
     statistics : Dataset
-        From :func:`signal_statistics`.
+        From :func:`feature_statistics`.
     method : {"deseasonalised", "rahaman"}
         ``deseasonalised``: mean over the last ``months`` (at least 12) of the anomaly from the
         month climatology, in standard deviations of annual anomalies: linear, hence ordered as
@@ -151,8 +167,8 @@ def scenario_signal(
     Examples
     --------
     >>> from xpermafrost.testing import canonical
-    >>> rlds = canonical(years=4)["rlds"]
-    >>> signal = scenario_signal(rlds, signal_statistics(rlds))
+    >>> ds = canonical(years=4)
+    >>> signal = scenario_signal(ds["rlds"], feature_statistics(ds, ("scenario_signal",)))
     >>> bool(abs(signal.isel(time=-1)).max() < 2)
     True
     """
@@ -162,9 +178,13 @@ def scenario_signal(
         return abs(z) * z
     if method != "deseasonalised":
         raise unknown_name("scenario signal", method, ("deseasonalised", "rahaman"))
-    anomaly = rlds.groupby("time.month") - statistics["signal_climatology"]
-    mean = anomaly.rolling({TIME: months}, min_periods=12).mean()
-    return (mean / statistics["signal_scale"]).drop_vars("month")
+    mean = _anomaly(rlds, statistics).rolling({TIME: months}, min_periods=12).mean()
+    return mean / statistics["signal_scale"]
+
+
+def _anomaly(da: xr.DataArray, statistics: xr.Dataset) -> xr.DataArray:
+    climatology = statistics[f"climatology_{da.name}"]
+    return da - climatology.sel(month=da[TIME].dt.month).drop_vars("month")
 
 
 def build_features(
@@ -185,7 +205,7 @@ def build_features(
     names : sequence of str
         See the table at the head of this module.
     statistics : Dataset, optional
-        From :func:`signal_statistics`, needed for a scenario signal.
+        From :func:`feature_statistics`, needed for anomalies, memories and a scenario signal.
     length : int
         Window length in months, for the first study's z.
 
@@ -251,12 +271,8 @@ def _columns(
         method = "rahaman" if name.endswith("rahaman") else "deseasonalised"
         da = scenario_signal(ds["rlds"], statistics, method=method, length=length)
         return [(name, _fit(da, template))]
-    match = _DERIVED.match(name)
-    if match:
-        da = _running(ds[match["name"]], match["kind"], int(match["months"]))
-        return [(name, _fit(da, template))]
     if ":" in name:
-        raise unknown_name("feature", name, (*VARIABLES, *SEASON, "year", *_SIGNALS))
+        return [(name, _fit(_derived(ds, name, statistics), template))]
     da = ds[name]
     if LAYER in da.dims:
         return [(f"{name}_{tag}", _fit(da.isel(layer=k), template)) for k, tag in _layer_tags(da)]
@@ -271,6 +287,35 @@ def _columns(
 
 def _layer_tags(da: xr.DataArray) -> list[tuple[int, str]]:
     return [(k, f"{a:.2f}-{b:.2f}m") for k, (a, b) in enumerate(layer_bounds(da))]
+
+
+def _derived(ds: xr.Dataset, name: str, statistics: xr.Dataset | None) -> xr.DataArray:
+    base, tail = name.split(":", 1)
+    match = _DERIVED.match(name)
+    if LAYER in ds[base].dims or not (match or tail == "anomaly"):
+        known = [
+            f"{base}:{kind}" for kind in ("anomaly", "mean12", "memory36", "thaw12", "freeze12")
+        ]
+        raise unknown_name("feature", name, (*known, *SEASON, "year", *_SIGNALS))
+    kind = match["kind"] if match else tail
+    if kind in ("anomaly", "memory"):
+        if statistics is None:
+            raise DataError(f"{name!r} needs statistics of the training months.")
+        anomaly = _anomaly(ds[base], statistics)
+        return _memory(anomaly, int(match["months"])) if match else anomaly
+    return _running(ds[base], kind, int(name[len(base) + 1 + len(kind) :]))
+
+
+def _memory(anomaly: xr.DataArray, months: int) -> xr.DataArray:
+    """Exponential mean; a missing month counts as no anomaly, so that the memory fades over it."""
+    values = anomaly.fillna(0.0).transpose(TIME, ...)
+    keep = np.exp(-1.0 / months)
+    out = np.empty(values.shape)
+    state = np.zeros(values.shape[1:])
+    for k, now in enumerate(values.values):
+        state = keep * state + (1.0 - keep) * now
+        out[k] = state
+    return values.copy(data=out)
 
 
 def _running(da: xr.DataArray, kind: str, months: int) -> xr.DataArray:

@@ -63,7 +63,7 @@ class FittedModel:
     template : Dataset
         Coordinates of the locations and layers.
     statistics : Dataset
-        Of the scenario signal; empty where it is no feature.
+        Of anomalies, memories and the scenario signal; empty where none is a feature.
     history : Dataset
         Loss ``(member, epoch)`` in training and, where asked for, in validation.
     options : dict
@@ -151,7 +151,7 @@ class FittedModel:
 
     def features(self, ds: xr.Dataset) -> xr.DataArray:
         """The model's features of ``ds``, unscaled: ``(location..., time, feature)``."""
-        stats = self._at_locations(self.statistics, ds) if self.statistics.data_vars else None
+        stats = self._at_locations(self.statistics, ds)
         return build_features(ds, self.spec.features, statistics=stats, length=self.spec.length)
 
     def predict_features(

@@ -20,7 +20,7 @@ from . import __version__
 from ._checks import check_monthly, check_units, choose, month_index, require_variables
 from .errors import DataError, LeakageError
 from .experiment import reference_of
-from .features import build_features, default_features, needed_variables, signal_statistics
+from .features import build_features, default_features, feature_statistics, needed_variables
 from .fitted import FittedModel, strided
 from .models import MODELS, build_model
 from .scaling import TARGET_TRANSFORMS, fit_scaler, scale_features, scale_target
@@ -55,6 +55,9 @@ class TrainingConfig:
         Last years of the training period held out to stop early; 0 trains on all of them.
     patience : int
         Epochs without a better validation loss before stopping; the best weights are kept.
+    recency_years : float, optional
+        Months count in the loss by exp(-age / recency_years), their age taken from the end of
+        the training period: where stations drift, the recent years say more. None: all alike.
     clip : float
         Largest norm of the gradient.
 
@@ -71,6 +74,7 @@ class TrainingConfig:
     target: str = "raw"
     validation_years: int = 0
     patience: int = 15
+    recency_years: float | None = None
     clip: float = 1.0
 
     def __post_init__(self) -> None:
@@ -78,6 +82,8 @@ class TrainingConfig:
         for name in ("epochs", "batch_size", "learning_rate", "patience", "clip"):
             if not getattr(self, name) > 0:
                 raise DataError(f"{name} must be positive; got {getattr(self, name)}.")
+        if self.recency_years is not None and not self.recency_years > 0:
+            raise DataError(f"recency_years must be positive or None; got {self.recency_years}.")
         if self.validation_years < 0 or self.weight_decay < 0:
             raise DataError("validation_years and weight_decay must not be negative.")
 
@@ -261,6 +267,7 @@ class Prepared:
 
     windows: Windows
     target: np.ndarray
+    weight: np.ndarray
     training: np.ndarray
     validation: np.ndarray
     scaler: xr.Dataset
@@ -278,10 +285,8 @@ def prepare(
     check_units(ds["tsl"])
     start, end = training_period(ds, train)
     period = {TIME: slice(start, end)}
-    statistics = xr.Dataset()
-    if any(name.startswith("scenario_signal") for name in spec.features):
-        statistics = signal_statistics(ds["rlds"].sel(period).compute())
-    raw = build_features(ds, spec.features, statistics=statistics or None, length=spec.length)
+    statistics = feature_statistics(ds.sel(period), spec.features)
+    raw = build_features(ds, spec.features, statistics=statistics, length=spec.length)
     target = ds["tsl"].compute()
     places = location_dims(raw)
     _all_nan_features(raw.sel(period), places)
@@ -307,6 +312,7 @@ def prepare(
     return Prepared(
         windows=windows,
         target=values,
+        weight=_weights(ds, windows, end, config.recency_years),
         training=training,
         validation=validation,
         scaler=scaler,
@@ -353,6 +359,17 @@ def _split(
     return training, validation
 
 
+def _weights(
+    ds: xr.Dataset, windows: Windows, end: np.datetime64, recency_years: float | None
+) -> np.ndarray:
+    """Weight of every window in the loss, by the age of its target month."""
+    if recency_years is None:
+        return np.ones(len(windows), dtype="float32")
+    months = month_index(ds[TIME])
+    age = months[np.searchsorted(ds[TIME].values, end)] - months[windows.end]
+    return np.exp(-np.maximum(age, 0) / (12.0 * recency_years)).astype("float32")
+
+
 def _hash(cube: np.ndarray, values: np.ndarray) -> str:
     total = hashlib.sha256(np.ascontiguousarray(cube).tobytes())
     total.update(np.ascontiguousarray(values).tobytes())
@@ -376,6 +393,7 @@ class _Data:
     rows: np.ndarray
     location: np.ndarray
     target: np.ndarray
+    weight: np.ndarray
     training: np.ndarray
     validation: np.ndarray
     length: int
@@ -393,6 +411,7 @@ def _run(
         windows.rows,
         windows.location,
         prepared.target,
+        prepared.weight,
         prepared.training,
         prepared.validation,
         windows.spec.length,
@@ -500,28 +519,29 @@ class _Batches:
         self.flat = strided(cube, data.length)
         self.rows = torch.from_numpy(data.rows).to(device)
         self.location = torch.from_numpy(data.location).to(device)
-        self.known = torch.from_numpy(np.isfinite(data.target)).to(device)
-        self.target = torch.from_numpy(np.nan_to_num(data.target)).to(device)  # masked by `known`
+        known = np.isfinite(data.target) * data.weight[:, None]
+        self.weight = torch.from_numpy(known.astype("float32")).to(device)
+        self.target = torch.from_numpy(np.nan_to_num(data.target)).to(device)  # of weight 0
         self.validation = torch.from_numpy(data.validation)
 
     def loss(self, net: nn.Module, some: torch.Tensor) -> torch.Tensor:
-        """Mean squared error over the known targets of some windows."""
+        """Weighted mean squared error over the known targets of some windows."""
         some = some.to(self.rows.device)
         x = self.flat.index_select(0, self.rows[some]).view(-1, self.length, self.width)
         error = net(x, self.location[some]) - self.target[some]
-        known = self.known[some]
-        return (error.square() * known).sum() / known.sum()
+        weight = self.weight[some]
+        return (error.square() * weight).sum() / weight.sum()
 
     @torch.no_grad()
     def validation_loss(self, net: nn.Module) -> float:
         """Mean squared error over the validation windows."""
         net.eval()
-        total, count = 0.0, 0
+        total, mass = 0.0, 0.0
         for some in self.validation.split(2048):
-            known = int(self.known[some].sum())
-            total += float(self.loss(net, some)) * known
-            count += known
-        return total / count
+            weight = float(self.weight[some].sum())
+            total += float(self.loss(net, some)) * weight
+            mass += weight
+        return total / mass
 
 
 def _fitted(
