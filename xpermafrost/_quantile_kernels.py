@@ -105,20 +105,25 @@ def _apply(value, factor, multiplicative, low, high):
 
 
 @_jit
-def _at_probability(tau, nodes, factors, lane):
-    """Linear interpolation of the factors at probability ``tau``, constant tails."""
+def _position(tau, nodes):
+    """Node below probability ``tau`` and weight of the next one; constant tails."""
     last = nodes.size - 1
     if tau <= nodes[0]:
-        return np.float64(factors[0, lane])
+        return 0, 0.0
     if tau >= nodes[last]:
-        return np.float64(factors[last, lane])
+        return last, 0.0
     k = min(max(int(tau * nodes.size - 0.5), 0), last - 1)  # exact for equal steps, else a start
     while nodes[k] > tau:
         k -= 1
     while nodes[k + 1] < tau:
         k += 1
-    weight = (tau - nodes[k]) / (nodes[k + 1] - nodes[k])
-    a, b = np.float64(factors[k, lane]), np.float64(factors[k + 1, lane])
+    return k, (tau - nodes[k]) / (nodes[k + 1] - nodes[k])
+
+
+@_jit
+def _between(factors, k, weight, lane):
+    a = np.float64(factors[k, lane])
+    b = np.float64(factors[min(k + 1, factors.shape[0] - 1), lane])
     return a + (b - a) * weight
 
 
@@ -139,9 +144,13 @@ def _count(rows, start, stop, left, here, counts):
 @_jit
 def _delta_month(rows, begin, end, left, right, window, nodes, factors, work, kind, out):
     """Quantile delta mapping of the columns ``left`` to ``right``, valid in ``begin:end``."""
-    counts, seen = work
+    counts, seen, node_of, weight_of = work
     multiplicative, low, high = kind
     size = min(window, end - begin)
+    # counts = 2 rank - 1 with ties at their mean rank; probability (rank - 1) / (n - 1)
+    for twice in range(2 * size):  # all probabilities of a window without missing values
+        tau = (twice - 1) / (2.0 * (size - 1)) if size > 1 else 0.5
+        node_of[twice], weight_of[twice] = _position(tau, nodes)
     for lane in range(left, right):
         seen[begin, lane] = 0
     for i in range(begin, end):
@@ -152,14 +161,17 @@ def _delta_month(rows, begin, end, left, right, window, nodes, factors, work, ki
         here = rows[i]
         _count(rows, start, start + size, left, here[left:right], counts[left:right])
         for lane in range(left, right):
-            n = seen[start + size, lane] - seen[start, lane]
-            # counts = 2 rank - 1 with ties at their mean rank; probability (rank - 1) / (n - 1)
-            tau = (counts[lane] - 1) / (2.0 * (n - 1)) if n > 1 else 0.5
             if np.isnan(here[lane]):
                 out[i, lane] = np.nan
+                continue
+            n = seen[start + size, lane] - seen[start, lane]
+            if n == size:
+                k, weight = node_of[counts[lane]], weight_of[counts[lane]]
             else:
-                factor = _at_probability(tau, nodes, factors, lane)
-                out[i, lane] = _apply(here[lane], factor, multiplicative, low, high)
+                tau = (counts[lane] - 1) / (2.0 * (n - 1)) if n > 1 else 0.5
+                k, weight = _position(tau, nodes)
+            factor = _between(factors, k, weight, lane)
+            out[i, lane] = _apply(here[lane], factor, multiplicative, low, high)
 
 
 @_jit
@@ -168,21 +180,21 @@ def _empirical_month(rows, count, width, quantiles, factors, counts, kind, out):
     multiplicative, low, high = kind
     last = quantiles.shape[0] - 1
     for i in range(count):
-        here = rows[i]
+        here = rows[i, :width]
+        below = counts[:width]  # slices, so that this loop too is vectorised
         for lane in range(width):
-            counts[lane] = 0
+            below[lane] = 0
         for k in range(last + 1):
-            node = quantiles[k]
+            node = quantiles[k, :width]
             for lane in range(width):
-                counts[lane] = np.int32(counts[lane] + np.int32(node[lane] <= here[lane]))
+                below[lane] = np.int32(below[lane] + np.int32(node[lane] <= here[lane]))
         for lane in range(width):
-            k = counts[lane] - 1
+            k = below[lane] - 1
             if k < 0 or k >= last:
                 factor = np.float64(factors[0 if k < 0 else last, lane])
             else:
                 x0, x1 = np.float64(quantiles[k, lane]), np.float64(quantiles[k + 1, lane])
-                a, b = np.float64(factors[k, lane]), np.float64(factors[k + 1, lane])
-                factor = a + (b - a) * ((here[lane] - x0) / (x1 - x0))
+                factor = _between(factors, k, (here[lane] - x0) / (x1 - x0), lane)
             out[i, lane] = _apply(here[lane], factor, multiplicative, low, high)
 
 
@@ -205,7 +217,12 @@ def _adjust(sim, sim_month, place, nodes, hist_q, af, delta, window, kind, start
     most = sim.shape[0] // 12 + 1
     rows = np.empty((most, LANES), sim.dtype)
     result = np.empty((most, LANES), sim.dtype)
-    work = (np.empty(LANES, np.int32), np.empty((most + 1, LANES), np.int32))
+    work = (
+        np.empty(LANES, np.int32),
+        np.empty((most + 1, LANES), np.int32),
+        np.empty(2 * most, np.int64),
+        np.empty(2 * most),
+    )
     begin, end = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
     factors = np.empty((nodes.size, LANES), sim.dtype)
     quantiles = np.empty((nodes.size, LANES), sim.dtype)
