@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import xpermafrost as xp
+from xpermafrost.experiment import reference_of
 from xpermafrost.models import MODELS, build_model
 from xpermafrost.training import Prepared, TrainingConfig, fit_many, prepare
 from xpermafrost.windows import WindowSpec
@@ -28,13 +29,7 @@ TRAIN = ("2001", "2018")
 
 def study_dataset():
     """The sample with the study's forcing."""
-    return xp.datasets.alaska_sample().pipe(_reference)
-
-
-def _reference(ds):
-    from xpermafrost.experiment import reference_of
-
-    return reference_of(ds)
+    return reference_of(xp.datasets.alaska_sample())
 
 
 FEATURES = ("tas", "ts", "pr", "prsn", "rlds", "rsds", "hfls", "hfss", "mrsol")
@@ -109,7 +104,8 @@ def main() -> None:
             print(f"  ours  {model.name:12s} loss {float(model.history.training_loss[0, -1]):.4f}")
     a, b = float(np.median(plain)), float(np.median(ours))
     print(
-        f"plain DataLoader loop {a:.1f} s, fit_many {b:.1f} s on {os.cpu_count()} cores: {a / b:.2f}x"
+        f"plain DataLoader loop {a:.1f} s, fit_many {b:.1f} s on {os.cpu_count()} cores: "
+        f"{a / b:.2f}x"
     )
 
 
