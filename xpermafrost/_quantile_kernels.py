@@ -38,8 +38,9 @@ def _load(data, first, cell, width, rows):
     """Copy one calendar month of a block, every 12th row from ``first``; return its length."""
     count = 0
     for row in range(first, data.shape[0], 12):
+        source, target = data[row, cell : cell + width], rows[count]
         for lane in range(width):
-            rows[count, lane] = data[row, cell + lane]
+            target[lane] = source[lane]
         count += 1
     return count
 
@@ -54,10 +55,14 @@ def _pack(data, month, cell, packed, valid):
             valid[lane, group] = 0
         for i in range(years):
             row = first + 12 * i
-            for lane in range(lanes):
-                value = data[row, cell + lane] if row < data.shape[0] else np.nan
-                packed[lane, group, i] = value
-                valid[lane, group] += 0 if np.isnan(value) else 1
+            if row < data.shape[0]:
+                source = data[row, cell : cell + lanes]
+                for lane in range(lanes):
+                    packed[lane, group, i] = source[lane]
+                for lane in range(lanes):
+                    valid[lane, group] += 0 if np.isnan(source[lane]) else 1
+            else:
+                packed[:, group, i] = np.nan
 
 
 @_jit
@@ -260,8 +265,9 @@ def _adjust(sim, sim_month, place, nodes, hist_q, af, delta, window, kind, start
             else:
                 _empirical_month(rows, count, width, quantiles, factors, work[0], kind, result)
             for i in range(count):
+                source, target = result[i], out[first + 12 * i, cell : cell + width]
                 for lane in range(width):
-                    out[first + 12 * i, cell + lane] = result[i, lane]
+                    target[lane] = source[lane]
 
 
 def _over_cells(task: Callable[[int, int], None], cells: int, values: int, threads: int) -> None:
