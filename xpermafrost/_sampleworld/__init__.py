@@ -1,0 +1,1 @@
+"""A simulated Alaska: geography, ground, weather, surface and soil. Private; see ``datasets``."""
