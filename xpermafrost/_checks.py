@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from .errors import (
@@ -138,7 +139,7 @@ def check_monthly(obj: xr.DataArray | xr.Dataset, *, step: str) -> None:
     days = np.diff(obj[TIME].values)
     if np.median(jumps) == 0:
         raise TimeAxisError(
-            f"{step} needs monthly data; the median time step is {np.median(days)}. "
+            f"{step} needs monthly data; the median time step is {pd.Timedelta(np.median(days))}. "
             "Average it first: ds.resample(time='MS').mean()."
         )
     if np.median(jumps) > 1:
