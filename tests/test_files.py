@@ -49,7 +49,7 @@ def test_an_existing_file_is_kept_unless_asked(tmp_path):
     target = tmp_path / "model.nc"
     target.write_text("old")
     with (
-        pytest.raises(OutputExistsError, match="not overwritten silently.*overwrite=True"),
+        pytest.raises(OutputExistsError, match=r"not overwritten silently.*overwrite=True"),
         atomic_path(target),
     ):
         pytest.fail("the block must not run")
@@ -60,7 +60,7 @@ def test_an_existing_file_is_kept_unless_asked(tmp_path):
 
 def test_a_missing_folder_is_named(tmp_path):
     with (
-        pytest.raises(FileNotFoundError, match="'nowhere'|nowhere' for 'a.nc' does not exist"),
+        pytest.raises(FileNotFoundError, match=r"nowhere' for 'a\.nc' does not exist"),
         atomic_path(tmp_path / "nowhere" / "a.nc"),
     ):
         pytest.fail("the block must not run")

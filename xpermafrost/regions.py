@@ -101,7 +101,7 @@ class LatitudeBands:
 
 def _band_name(south: float, north: float) -> str:
     if north <= 0:
-        return f"{-north:.1f}-{-south:.1f}S"
+        return f"{abs(north):.1f}-{-south:.1f}S"
     if south < 0:
         return f"{-south:.1f}S-{north:.1f}N"
     return f"{south:.1f}-{north:.1f}N"
@@ -218,12 +218,7 @@ def region_weights(
         name="weights",
     )
     if land is not None:
-        share = land_fraction(land)
-        if share.sizes != {"lat": grid.sizes["lat"], "lon": grid.sizes["lon"]}:
-            raise RegionError(
-                f"the land mask has sizes {dict(share.sizes)}, the grid "
-                f"{grid.sizes['lat']} x {grid.sizes['lon']} (lat x lon); put it on the grid first."
-            )
+        share = _on_grid(land_fraction(land), grid, "land mask")
         weights = (weights * share.transpose("lat", "lon").values).assign_attrs(weights.attrs)
     empty = [
         str(n) for n, w in zip(regions.names, weights.sum(("lat", "lon")), strict=True) if w <= 0
@@ -235,6 +230,28 @@ def region_weights(
             f"{float(grid['lon'].max()):g}). Choose regions inside the grid, or check the mask."
         )
     return weights
+
+
+def _on_grid(field: xr.DataArray, grid: xr.Dataset | xr.DataArray, what: str) -> xr.DataArray:
+    """``field`` in the order of the grid's rows and columns; refuse another grid."""
+    for dim in ("lat", "lon"):
+        if field.sizes.get(dim) != grid.sizes[dim]:
+            raise RegionError(
+                f"the {what} has sizes {dict(field.sizes)}, the grid "
+                f"{grid.sizes['lat']} x {grid.sizes['lon']} (lat x lon); put it on the grid first."
+            )
+        if dim not in field.coords:
+            continue  # nothing but the order says where its cells lie
+        mine, theirs = field[dim].values, grid[dim].values
+        order = np.empty(mine.size, dtype="int64")
+        order[np.argsort(theirs)] = np.argsort(mine)
+        if not np.allclose(mine[order], theirs, rtol=0, atol=1e-3):
+            raise RegionError(
+                f"the cells of the {what} lie on {dim} {mine.min():g} to {mine.max():g}, the "
+                f"grid on {theirs.min():g} to {theirs.max():g}; put it on the grid first."
+            )
+        field = field.isel({dim: order})
+    return field
 
 
 def reduce(
@@ -287,6 +304,7 @@ def reduce(
     require_dims(ds, ("lat", "lon"), step="reduce")
     if weights is None:
         weights = region_weights(ds, regions, land=ds.get("sftlf") if land is None else land)
+    weights = _on_grid(weights, ds, "weights")
     gridded = {name: da for name, da in ds.data_vars.items() if {"lat", "lon"} <= set(da.dims)}
     for da in gridded.values():
         for dim in ("lat", "lon"):

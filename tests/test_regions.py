@@ -1,0 +1,342 @@
+"""Bands, fractional weights, the reduction, and sampling at points."""
+
+from __future__ import annotations
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xpermafrost.errors import DimensionError, RegionError
+from xpermafrost.regions import (
+    EARTH_RADIUS,
+    LatitudeBands,
+    alaska_bands,
+    cell_bounds,
+    land_fraction,
+    reduce,
+    region_weights,
+    sample_points,
+)
+from xpermafrost.schema import variable
+
+
+def grid(n_lat=6, n_lon=4, *, south=60.0, west=-150.0, step=1.0, n_time=3, values=None, seed=0):
+    lat = south + step * (np.arange(n_lat) + 0.5)
+    lon = west + step * (np.arange(n_lon) + 0.5)
+    if values is None:
+        values = np.random.default_rng(seed).normal(265.0, 5.0, (n_time, n_lat, n_lon))
+    return xr.Dataset(
+        {"tas": (("time", "lat", "lon"), values, variable("tas").attrs)},
+        coords={"time": np.arange(n_time), "lat": lat, "lon": lon},
+    )
+
+
+TWO = LatitudeBands((60.0, 63.0, 66.0), ("low", "high"))
+
+
+@st.composite
+def edges(draw, low=60.0, high=66.0):
+    inner = draw(st.lists(st.floats(low + 0.2, high - 0.2), max_size=5))
+    kept = [low]
+    for value in sorted(inner):
+        if value - kept[-1] > 0.05:
+            kept.append(value)
+    return (*kept, high)
+
+
+@settings(max_examples=25, deadline=None)
+@given(edges())
+def test_bands_partition_the_latitudes(cut):
+    """Whatever the edges, the bands share every cell out completely: no gap, no overlap."""
+    ds = grid()
+    weights = region_weights(ds, LatitudeBands(cut))
+    south, north = np.deg2rad(cell_bounds(ds, "lat")).T
+    area = EARTH_RADIUS**2 * (np.sin(north) - np.sin(south)) * np.deg2rad(1.0)
+    np.testing.assert_allclose(
+        weights.sum("band").values, np.repeat(area[:, None], 4, 1), rtol=1e-12
+    )
+    assert float(weights.min()) >= 0.0
+    assert weights.attrs["units"] == "m2"
+
+
+@settings(max_examples=15, deadline=None)
+@given(edges(), st.floats(200.0, 300.0), st.integers(0, 10**6))
+def test_a_constant_field_reduces_to_itself_with_holes_in_it(cut, level, seed):
+    ds = grid(values=np.full((3, 6, 4), level))
+    hole = np.random.default_rng(seed).random((3, 6, 4)) < 0.4
+    holed = ds.where(~xr.DataArray(hole, dims=("time", "lat", "lon")))
+    out = reduce(holed, LatitudeBands(cut))["tas"]
+    weights = region_weights(ds, LatitudeBands(cut))
+    covered = (weights * holed["tas"].notnull()).sum(("lat", "lon")) > 0
+    np.testing.assert_allclose(out.where(covered), covered.where(covered) * level, rtol=1e-12)
+    assert bool((out.isnull() == ~covered.transpose(*out.dims)).all())
+
+
+def test_the_whole_earth_has_the_area_of_the_sphere():
+    lat, lon = np.arange(-88.75, 90, 2.5), np.arange(1.25, 360, 2.5)
+    globe = xr.Dataset(coords={"lat": lat, "lon": lon})
+    whole = float(region_weights(globe, LatitudeBands((-90, 90))).sum())
+    np.testing.assert_allclose(whole, 4 * np.pi * EARTH_RADIUS**2, rtol=1e-12)
+
+
+def test_a_mean_is_the_one_by_hand():
+    """Cells cut by an edge count by the part of their area inside, on the sphere."""
+    values = np.array([[[250.0, 250.0], [270.0, 270.0]]])
+    ds = grid(n_lat=2, n_lon=2, n_time=1, values=values)
+    out = reduce(ds, LatitudeBands((60.5, 61.25)))["tas"]
+    s = np.sin(np.deg2rad([60.5, 61.0, 61.25]))
+    w = np.diff(s)
+    np.testing.assert_allclose(out.item(), (w * [250, 270]).sum() / w.sum(), rtol=1e-13)
+
+
+def test_missing_cells_leave_numerator_and_denominator():
+    ds = grid()
+    ds["tas"][1, 1, 2] = np.nan  # a hole in the middle
+    out = reduce(ds, TWO)["tas"]
+    weights = region_weights(ds, TWO)
+    for k in range(2):
+        w = np.where(np.isnan(ds["tas"].values), 0.0, weights.values[k])
+        expected = (w * np.nan_to_num(ds["tas"].values)).sum((1, 2)) / w.sum((1, 2))
+        np.testing.assert_allclose(out.isel(band=k), expected, rtol=1e-12)
+
+
+def test_a_region_without_a_valid_cell_is_missing_not_zero():
+    ds = grid()
+    ds["tas"][:, :3] = np.nan
+    out = reduce(ds, TWO)["tas"]
+    assert out.sel(band="low").isnull().all()
+    assert out.sel(band="high").notnull().all()
+
+
+def test_zero_is_a_value():
+    ds = grid(values=np.zeros((3, 6, 4)))
+    assert (reduce(ds, TWO)["tas"] == 0).all()
+
+
+def test_land_share_weighs():
+    ds = grid(n_lat=2, n_lon=2, n_time=1, values=np.arange(4.0).reshape(1, 2, 2))
+    land = xr.DataArray([[100.0, 0.0], [50.0, np.nan]], dims=("lat", "lon"), attrs={"units": "%"})
+    out = reduce(ds, LatitudeBands((60, 62)), land=land)["tas"].item()
+    w = region_weights(ds, LatitudeBands((60, 62))).values[0] * [[1, 0], [0.5, 0]]
+    np.testing.assert_allclose(out, (w * [[0, 1], [2, 3]]).sum() / w.sum(), rtol=1e-13)
+    inside = reduce(
+        ds.assign(sftlf=land.drop_attrs().assign_attrs(units="%")), LatitudeBands((60, 62))
+    )
+    np.testing.assert_allclose(inside["tas"].item(), out)
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_land_in_any_form_is_a_share(scale):
+    share = xr.DataArray([0.0, 0.25, 1.0, np.nan], dims="lat")
+    given_ = (share * scale).assign_attrs(units="%" if scale > 1 else "1")
+    np.testing.assert_allclose(land_fraction(given_), [0, 0.25, 1, 0])
+
+
+def test_a_boolean_mask_and_nonsense():
+    np.testing.assert_array_equal(land_fraction(xr.DataArray([True, False])), [1.0, 0.0])
+    with pytest.raises(RegionError, match=r"a land mask needs values in 0..1 or 0..100 %"):
+        land_fraction(xr.DataArray([0.0, 7000.0]))
+
+
+def test_latitudes_may_run_either_way():
+    ds = grid()
+    xr.testing.assert_allclose(
+        reduce(ds.isel(lat=slice(None, None, -1)), TWO), reduce(ds, TWO), rtol=1e-13
+    )
+
+
+def test_a_mask_upside_down_is_not_applied_upside_down():
+    ds = grid(n_lat=6)
+    land = xr.DataArray(
+        np.repeat([[1.0], [1], [1], [0], [0.5], [1]], 4, axis=1),
+        dims=("lat", "lon"),
+        coords={"lat": ds["lat"], "lon": ds["lon"]},
+    )
+    right = reduce(ds, TWO, land=land)
+    turned = land.isel(lat=slice(None, None, -1))
+    xr.testing.assert_identical(reduce(ds, TWO, land=turned), right)
+    weights = region_weights(ds, TWO, land=land)
+    flipped = ds.isel(lat=slice(None, None, -1))
+    xr.testing.assert_allclose(reduce(flipped, TWO, weights=weights), right)
+
+
+def test_longitudes_0_to_360_and_the_dateline():
+    """A region across the dateline takes the same cells whichever way longitude counts."""
+    values = np.random.default_rng(1).normal(size=(1, 3, 36))
+    lat, lon = np.array([61.0, 62.0, 63.0]), np.arange(5.0, 360, 10)
+    east = xr.Dataset({"tas": (("time", "lat", "lon"), values)}, coords={"lat": lat, "lon": lon})
+    west = east.assign_coords(lon=(lon + 180) % 360 - 180).sortby("lon")
+    over = LatitudeBands((60.5, 63.5), lon=(170.0, -160.0))
+    xr.testing.assert_allclose(reduce(east, over), reduce(west, over))
+    picked = east["tas"].sel(lon=[175, 185, 195])
+    low, high = float(picked.min()), float(picked.max())
+    assert low <= reduce(east, over)["tas"].item() <= high
+    total = float(region_weights(east, over).sum())
+    circle = float(region_weights(east, LatitudeBands((60.5, 63.5))).sum())
+    np.testing.assert_allclose(total / circle, 30 / 360, rtol=1e-12)
+
+
+def test_stored_bounds_are_used_and_one_centre_needs_them():
+    ds = grid(n_lat=1, n_lon=2, n_time=1, values=np.ones((1, 1, 2)))
+    with pytest.raises(RegionError, match="'lat' have no bounds and there is only one centre"):
+        reduce(ds, LatitudeBands((60, 61)))
+    ds = ds.assign_coords(lat_bnds=(("lat", "bnds"), [[60.0, 61.0]]))
+    assert reduce(ds, LatitudeBands((60, 61)))["tas"].item() == 1.0
+
+
+def test_unsorted_latitudes_are_refused():
+    with pytest.raises(RegionError, match="'lat' must increase or decrease throughout"):
+        cell_bounds(grid().isel(lat=[0, 2, 1]), "lat")
+
+
+def test_a_region_off_the_grid_is_named():
+    with pytest.raises(RegionError, match=r"regions \['80.0-85.0N'\] have no land on the grid"):
+        reduce(grid(), LatitudeBands((80, 85)))
+
+
+def test_a_mask_of_another_grid_is_refused():
+    land = xr.DataArray(np.ones((2, 2)), dims=("lat", "lon"))
+    with pytest.raises(RegionError, match="the land mask has sizes"):
+        reduce(grid(), TWO, land=land)
+    shifted = grid(west=-140.0)["tas"].isel(time=0) * 0 + 1
+    with pytest.raises(
+        RegionError, match=r"the cells of the land mask lie on lon -139.5 to -136.5, the grid on"
+    ):
+        reduce(grid(), TWO, land=shifted)
+    with pytest.raises(RegionError, match="the cells of the weights lie on lon"):
+        reduce(grid(), TWO, weights=region_weights(grid(west=-140.0), TWO))
+
+
+def test_reduce_without_lat_and_lon(ds):
+    with pytest.raises(DimensionError, match=r"reduce needs dims \('lat', 'lon'\)"):
+        reduce(ds, TWO)
+
+
+def test_stations_are_returned_as_they_are(ds):
+    stations = ds.rename(band="station")
+    xr.testing.assert_identical(reduce(stations, TWO), stations)
+
+
+def test_reduced_dataset_carries_names_bounds_units_and_provenance(unchanged):
+    ds = grid().assign(fixed=("time", [1, 2, 3])).assign_attrs(history="before")
+    with unchanged(ds):
+        out = reduce(ds, TWO)
+    assert out["tas"].dims == ("band", "time")
+    assert out["tas"].attrs["units"] == "K"
+    assert out["band"].values.tolist() == ["low", "high"]
+    np.testing.assert_array_equal(out["lat_bnds"], [[60, 63], [63, 66]])
+    np.testing.assert_array_equal(out["lat"], [61.5, 64.5])
+    assert out.attrs["history"].splitlines()[0] == "before"
+    assert "xpermafrost.reduce" in out.attrs["history"]
+    xr.testing.assert_identical(out["fixed"].drop_vars("band", errors="ignore"), ds["fixed"])
+
+
+def test_float32_stays_float32():
+    assert reduce(grid().astype("float32"), TWO)["tas"].dtype == np.float32
+
+
+def test_weights_can_be_made_once():
+    ds = grid()
+    xr.testing.assert_identical(reduce(ds, TWO, weights=region_weights(ds, TWO)), reduce(ds, TWO))
+
+
+class Counting:
+    """A dask scheduler that counts how often it is asked to compute."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, graph, keys, **options):
+        self.calls += 1
+        return dask.get(graph, keys, **options)
+
+
+def test_reduce_is_lazy_and_reads_once():
+    ds = grid(n_time=12)
+    scheduler = Counting()
+    with dask.config.set(scheduler=scheduler):
+        out = reduce(ds.chunk(time=4), TWO)
+        assert scheduler.calls == 0
+        computed = out.compute()
+        assert scheduler.calls == 1
+    xr.testing.assert_allclose(computed, reduce(ds, TWO))
+
+
+def test_a_split_grid_says_what_to_type():
+    with pytest.raises(DimensionError, match=r"reduce needs 'lat' in one chunk; found 3.*lat=-1"):
+        reduce(grid().chunk(lat=2), TWO)
+    with pytest.raises(DimensionError, match=r"reduce needs 'lon' in one chunk"):
+        reduce(grid().chunk(lon=2), TWO)
+
+
+def test_alaska_has_six_equal_bands():
+    bands = alaska_bands()
+    assert len(bands) == 6
+    np.testing.assert_allclose(np.diff(bands.edges), np.diff(bands.edges)[0])
+    assert bands.lon == (-168.0, -141.0)
+
+
+@pytest.mark.parametrize(
+    ("cut", "names", "message"),
+    [
+        ((60,), (), "must increase from south to north"),
+        ((65, 60), (), "must increase from south to north"),
+        ((60, 60), (), "must increase from south to north"),
+        ((60, 95), (), r"must lie in -90..90"),
+        ((60, 65, 70), ("one",), "2 bands need as many different names"),
+        ((60, 65, 70), ("a", "a"), "2 bands need as many different names"),
+    ],
+)
+def test_bands_that_make_no_sense(cut, names, message):
+    with pytest.raises(RegionError, match=message):
+        LatitudeBands(cut, names)
+
+
+def test_names_tell_the_hemisphere():
+    names = LatitudeBands((-70, -60, 0, 10)).names
+    assert names == ("60.0-70.0S", "0.0-60.0S", "0.0-10.0N")
+    assert LatitudeBands((-5, 5)).names == ("5.0S-5.0N",)
+
+
+def points(lat, lon):
+    return xr.Dataset(
+        coords={"station": ["a"], "lat": ("station", [lat]), "lon": ("station", [lon])}
+    )
+
+
+def test_bilinear_sampling_of_a_plane_is_exact():
+    ds = grid(n_time=1, values=np.zeros((1, 6, 4)))
+    ds["tas"] = (2 * ds["lat"] - ds["lon"]).expand_dims(time=1)
+    out = sample_points(ds, points(62.3, -147.9))["tas"]
+    np.testing.assert_allclose(out.item(), 2 * 62.3 + 147.9)
+    assert out.dims == ("time", "station") or set(out.dims) == {"time", "station"}
+    assert out["station"].values.tolist() == ["a"]
+
+
+def test_sampling_across_the_seam_of_a_global_grid():
+    lon = np.arange(0.0, 360, 10)
+    ds = xr.Dataset(
+        {"tas": (("lat", "lon"), np.tile(np.cos(np.deg2rad(lon)), (2, 1)))},
+        coords={"lat": [60.0, 65.0], "lon": lon},
+    )
+    expected = (np.cos(np.deg2rad(350)) + 1.0) / 2
+    for asked in (-5.0, 355.0):
+        np.testing.assert_allclose(sample_points(ds, points(61.0, asked))["tas"], expected)
+
+
+def test_nearest_and_missing_neighbours():
+    ds = grid(n_time=1, values=np.arange(24.0).reshape(1, 6, 4))
+    ds["tas"][0, 0, 0] = np.nan
+    at = points(60.9, -149.1)
+    assert np.isnan(sample_points(ds, at)["tas"].item())  # a missing corner is not 0
+    assert sample_points(ds, points(61.4, -148.6), method="nearest")["tas"].item() == 5.0
+
+
+def test_a_place_outside_the_grid_is_refused():
+    with pytest.raises(RegionError, match="1 of 1 places lie outside"):
+        sample_points(grid(), points(80.0, -148.0))
+    with pytest.raises(RegionError, match="the places need 'lat' and 'lon'"):
+        sample_points(grid(), xr.Dataset(coords={"station": ["a"]}))
