@@ -19,7 +19,12 @@ SCENARIOS = ("rcp26", "rcp45", "rcp60", "rcp85")
 WARMING = {"rcp26": 1.0, "rcp45": 2.5, "rcp60": 3.3, "rcp85": 6.0}
 
 #: How the part above the common path grows after 2010: exponent, and year from which it levels off.
-_SHAPE = {"rcp26": (2.0, 2060.0), "rcp45": (1.6, 2075.0), "rcp60": (2.2, 2110.0), "rcp85": (1.9, 2120.0)}
+_SHAPE = {
+    "rcp26": (2.0, 2060.0),
+    "rcp45": (1.6, 2075.0),
+    "rcp60": (2.2, 2110.0),
+    "rcp85": (1.9, 2120.0),
+}
 
 PATTERNS = 12
 
