@@ -11,7 +11,7 @@ import xarray as xr
 from ._checks import check_monthly, month_index
 from .errors import DimensionError, RegionError, ScenarioError, unknown_name
 from .regions import LatitudeBands, reduce, sample_points
-from .schema import HISTORICAL, REFERENCE, SCENARIO, TIME, location_dims
+from .schema import HISTORICAL, LAYER, REFERENCE, SCENARIO, TIME, layer_bounds, location_dims
 
 
 def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
@@ -41,6 +41,8 @@ def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
         If months are duplicated, missing or unsorted.
     RegionError
         If locations differ.
+    DimensionError
+        If layers differ.
     ScenarioError
         If no scenario was given.
 
@@ -61,6 +63,7 @@ def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
     parts = {name: _first_of_month(ds, name) for name, ds in parts.items()}
     for name, ds in scenarios.items():
         _same_locations(reference, ds, name)
+        _same_layers(reference, ds, name)
     union = parts[REFERENCE].indexes[TIME]
     for ds in parts.values():
         union = union.union(ds.indexes[TIME])
@@ -143,6 +146,18 @@ def _same_locations(reference: xr.Dataset, other: xr.Dataset, name: str) -> None
             )
 
 
+def _same_layers(reference: xr.Dataset, other: xr.Dataset, name: str) -> None:
+    if LAYER not in reference.dims or LAYER not in other.dims:
+        return
+    want, found = layer_bounds(reference), layer_bounds(other)
+    if want.shape != found.shape or not np.allclose(want, found, atol=1e-6):
+        raise DimensionError(
+            f"the reference has layers {want.tolist()} m, {name!r} has {found.tolist()} m. A layer "
+            "is known by its bounds, so these cannot stand side by side: bring them to the same "
+            f"layers, or leave them out of {name!r}: ds.drop_dims('layer')."
+        )
+
+
 def _timed(ds: xr.Dataset) -> xr.Dataset:
     return ds[[name for name, da in ds.data_vars.items() if TIME in da.dims]]
 
@@ -204,8 +219,10 @@ def series_of(ds: xr.Dataset, scenario: str) -> xr.Dataset:
     start, end = part["period_start"].values, part["period_end"].values
     if HISTORICAL in ds[SCENARIO].values:
         past = ds[names].sel({SCENARIO: HISTORICAL}, drop=False)
-        before = past["period_end"].values
-        if before < start:
+        # a history that runs on into the scenario ends where the scenario begins
+        eve = (pd.Timestamp(start.item()) - pd.DateOffset(months=1)).to_datetime64()
+        before = min(past["period_end"].values, eve)
+        if before >= past["period_start"].values:
             before_part = past.sel({TIME: slice(past["period_start"].values, before)})
             now = part.sel({TIME: slice(start, end)})
             drop = [SCENARIO, "period_start", "period_end"]
@@ -262,7 +279,7 @@ def choose_scenarios(
     for prefix, given in (("rcp", rcp), ("ssp", ssp), ("", scenario)):
         if given is None:
             continue
-        for item in given if isinstance(given, list | tuple) else [given]:
+        for item in given if isinstance(given, list | tuple | np.ndarray) else [given]:
             if item == "all":
                 wanted += [name for name in available if name.startswith(prefix)]
             else:
