@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 import xpermafrost as xp
 from xpermafrost.experiment import reference_of
 from xpermafrost.models import MODELS, build_model
-from xpermafrost.training import Prepared, TrainingConfig, fit_many, prepare
+from xpermafrost.preparation import Prepared, prepare
+from xpermafrost.training import TrainingConfig, fit_many
 from xpermafrost.windows import WindowSpec
 
 #: Six bands, 2001-2018, 24 months, twelve forcing features and the season.
@@ -86,7 +87,7 @@ def main() -> None:
     ds = study_dataset()
     config = TrainingConfig(epochs=options.epochs)
     spec = WindowSpec(length=24, horizon=1, features=FEATURES + SEASON)
-    prepared = prepare(ds, spec, train=TRAIN, config=config)
+    prepared = prepare(ds, spec, train=TRAIN, transform=config.target)
     names = list(MODELS)
     print(f"{prepared.training.size} windows of {prepared.windows.cube.shape[2]} features")
     plain, ours = [], []

@@ -28,9 +28,9 @@ from ._optional import require
 from .errors import DataError
 from .experiment import reference_of
 from .features import SEASON, build_features, default_features, feature_statistics
+from .preparation import Period, training_period
 from .products import soil_temperature
 from .schema import LAYER, TIME, location_dims
-from .training import Period, training_period
 from .windows import Windows, WindowSpec, make_windows
 
 

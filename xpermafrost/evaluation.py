@@ -17,9 +17,10 @@ from .experiment import reference_of, scenarios_of
 from .features import RAHAMAN_FEATURES, default_features, needed_variables
 from .fitted import FittedModel, Predictor
 from .models import MODELS
+from .preparation import Period, training_period
 from .projection import projected_changes
 from .schema import FREEZING_POINT, LAYER, TIME, location_dims
-from .training import Period, TrainingConfig, fit_many, training_period
+from .training import TrainingConfig, fit_many
 from .windows import WindowSpec
 
 

@@ -14,8 +14,9 @@ from .errors import MissingVariableError, TimeAxisError
 from .experiment import choose_scenarios, reference_of, scenarios_of, series_of
 from .features import needed_variables
 from .fitted import FittedModel, Predictor
+from .preparation import Period
 from .schema import FREEZING_POINT, HISTORICAL, SCENARIO, TIME, VARIABLES
-from .training import Period, TrainingConfig, fit
+from .training import TrainingConfig, fit
 
 Scenarios = str | float | Sequence[str] | None
 

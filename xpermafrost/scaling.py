@@ -12,7 +12,13 @@ from .schema import FEATURE, LAYER, TIME, location_dims
 TARGET_TRANSFORMS = ("raw", "residual")
 
 
-def fit_scaler(features: xr.DataArray, target: xr.DataArray, *, transform: str) -> xr.Dataset:
+def fit_scaler(
+    features: xr.DataArray,
+    target: xr.DataArray,
+    *,
+    transform: str,
+    weight: xr.DataArray | None = None,
+) -> xr.Dataset:
     """Fit the Scaler on the training months of features and target.
 
     Parameters
@@ -24,6 +30,8 @@ def fit_scaler(features: xr.DataArray, target: xr.DataArray, *, transform: str) 
     transform : {"raw", "residual"}
         Whether the net learns the temperature or its departure from the location-month
         climatology of the training months.
+    weight : DataArray, optional
+        Weight of every month ``(time)`` in the climatology; all alike by default.
 
     Returns
     -------
@@ -55,7 +63,7 @@ def fit_scaler(features: xr.DataArray, target: xr.DataArray, *, transform: str) 
     std = std.where(std > 1e-12, 1.0)  # a constant feature carries nothing; it becomes 0
     target = target.astype("float64")
     _no_empty_location(target, places)
-    climatology = target.groupby("time.month").mean(TIME).transpose(*places, LAYER, "month")
+    climatology = _climatology(target, weight).transpose(*places, LAYER, "month")
     learned = target
     if transform == "residual":
         learned = (target.groupby("time.month") - climatology).drop_vars("month")
@@ -73,6 +81,14 @@ def fit_scaler(features: xr.DataArray, target: xr.DataArray, *, transform: str) 
         .drop_attrs(deep=True)
         .assign_attrs(transform=transform)
     )
+
+
+def _climatology(target: xr.DataArray, weight: xr.DataArray | None) -> xr.DataArray:
+    if weight is None:
+        return target.groupby("time.month").mean(TIME)
+    weights = weight.where(target.notnull())
+    total = (target * weights).groupby("time.month").sum(TIME, min_count=1)
+    return total / weights.groupby("time.month").sum(TIME, min_count=1)
 
 
 def _no_empty_location(target: xr.DataArray, places: tuple[object, ...]) -> None:

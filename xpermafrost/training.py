@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,23 +15,15 @@ import torch
 import xarray as xr
 from torch import nn
 
-from . import __version__
-from ._checks import check_monthly, check_units, choose, month_index, require_variables
-from .errors import DataError, LeakageError
+from ._checks import choose
+from .errors import DataError
 from .experiment import reference_of
-from .features import build_features, default_features, feature_statistics, needed_variables
+from .features import default_features
 from .fitted import FittedModel, strided
 from .models import MODELS, build_model
-from .scaling import TARGET_TRANSFORMS, fit_scaler, scale_features, scale_target
-from .schema import (
-    FEATURE,
-    LAYER,
-    TIME,
-    layer_bounds,
-    layer_coords_from_bounds,
-    location_dims,
-)
-from .windows import Windows, WindowSpec, make_windows
+from .preparation import Period, Prepared, prepare
+from .scaling import TARGET_TRANSFORMS
+from .windows import WindowSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +46,12 @@ class TrainingConfig:
         Last years of the training period held out to stop early; 0 trains on all of them.
     patience : int
         Epochs without a better validation loss before stopping; the best weights are kept.
+    loss : {"huber", "mse"}
+        Huber's loss (Huber 1964) with its bend at half a standard deviation, or squared error.
     recency_years : float, optional
-        Months count in the loss by exp(-age / recency_years), their age taken from the end of
-        the training period: where stations drift, the recent years say more. None: all alike.
+        Months count by exp(-age / recency_years) in the loss and in the climatology of the
+        target, their age taken from the end of the training period: where sites drift, the
+        recent years say more. None: all alike.
     clip : float
         Largest norm of the gradient.
 
@@ -65,6 +59,7 @@ class TrainingConfig:
     ----------
     Smith, L. N. & Topin, N. (2019), Super-convergence, SPIE 11006.
     Loshchilov, I. & Hutter, F. (2019), Decoupled weight decay regularization, ICLR.
+    Huber, P. J. (1964), Robust estimation of a location parameter, Ann. Math. Statist. 35(1).
     """
 
     epochs: int = 60
@@ -74,11 +69,13 @@ class TrainingConfig:
     target: str = "raw"
     validation_years: int = 0
     patience: int = 15
+    loss: str = "huber"
     recency_years: float | None = None
     clip: float = 1.0
 
     def __post_init__(self) -> None:
         choose("target transform", self.target, TARGET_TRANSFORMS)
+        choose("loss", self.loss, LOSSES)
         for name in ("epochs", "batch_size", "learning_rate", "patience", "clip"):
             if not getattr(self, name) > 0:
                 raise DataError(f"{name} must be positive; got {getattr(self, name)}.")
@@ -88,47 +85,13 @@ class TrainingConfig:
             raise DataError("validation_years and weight_decay must not be negative.")
 
 
-Period = tuple[str, str]
-
-
-def training_period(ds: xr.Dataset, train: Period | str | None) -> tuple[np.datetime64, ...]:
-    """First and last month of training.
-
-    ``None`` leaves the last fifth of the years (at least one) for testing; ``"all"`` takes
-    everything; else ``("2001", "2018")``.
-
-    Examples
-    --------
-    >>> from xpermafrost.testing import canonical
-    >>> [str(t)[:7] for t in training_period(canonical(years=10), None)]
-    ['2001-01', '2008-12']
-    """
-    time = pd.DatetimeIndex(ds.indexes[TIME])
-    if train is None:
-        years = np.unique(time.year)
-        if years.size < 3:
-            raise DataError(
-                f"the record of {years.size} years is too short to leave a test year; "
-                "pass train='all' to use everything."
-            )
-        first, last = str(years[0]), str(years[-1] - int(np.ceil(0.2 * years.size)))
-    elif isinstance(train, str):
-        if train in ("random", "shuffle"):
-            raise LeakageError(
-                "a random split of a time series lets the model see the months around those it "
-                "is scored on; split by time: train=('2001', '2018')."
-            )
-        choose("training period", train, ("all",))
-        return time[0].to_datetime64(), time[-1].to_datetime64()
-    else:
-        first, last = (str(year) for year in train)
-    inside = time[time.slice_indexer(first, last)]
-    if not inside.size:
-        raise DataError(
-            f"no month between {first} and {last}; the data run from {time[0]:%Y-%m} to "
-            f"{time[-1]:%Y-%m}."
-        )
-    return inside[0].to_datetime64(), inside[-1].to_datetime64()
+#: Losses of one error, by name; half a standard deviation is where Huber's turns linear.
+LOSSES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "mse": torch.square,
+    "huber": lambda error: (
+        2 * nn.functional.huber_loss(error, torch.zeros_like(error), reduction="none", delta=0.5)
+    ),
+}
 
 
 def fit(
@@ -235,7 +198,14 @@ def fit_many(
     spec = WindowSpec(
         length=length, horizon=horizon, features=tuple(features or default_features(ds))
     )
-    prepared = prepare(ds, spec, train=train, config=config)
+    prepared = prepare(
+        ds,
+        spec,
+        train=train,
+        transform=config.target,
+        validation_years=config.validation_years,
+        recency_years=config.recency_years,
+    )
     tasks = [
         _Task(name, seed + k, dict(options or {}), config, device)
         for name in names
@@ -259,121 +229,6 @@ def _register(model: str | type[nn.Module]) -> str:
         )
     MODELS.setdefault(model.__name__.lower(), model)
     return model.__name__.lower()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """Windows, scaled targets and statistics that every network of a fit shares."""
-
-    windows: Windows
-    target: np.ndarray
-    weight: np.ndarray
-    training: np.ndarray
-    validation: np.ndarray
-    scaler: xr.Dataset
-    statistics: xr.Dataset
-    template: xr.Dataset
-    info: dict[str, Any]
-
-
-def prepare(
-    ds: xr.Dataset, spec: WindowSpec, *, train: Period | str | None, config: TrainingConfig
-) -> Prepared:
-    """Features, Scaler and windows of a reference Dataset; statistics from training months only."""
-    require_variables(ds, ("tsl", *needed_variables(spec.features)), step="fit")
-    check_monthly(ds, step="fit")
-    check_units(ds["tsl"])
-    start, end = training_period(ds, train)
-    period = {TIME: slice(start, end)}
-    statistics = feature_statistics(ds.sel(period), spec.features)
-    raw = build_features(ds, spec.features, statistics=statistics, length=spec.length)
-    target = ds["tsl"].compute()
-    places = location_dims(raw)
-    _all_nan_features(raw.sel(period), places)
-    scaler = fit_scaler(raw.sel(period), target.sel(period), transform=config.target)
-    scaler = scaler.assign(
-        feature_min=raw.sel(period).min(TIME), feature_max=raw.sel(period).max(TIME)
-    )
-    windows = make_windows(scale_features(raw, scaler), spec)
-    scaled = scale_target(target, scaler).transpose(*places, TIME, LAYER)
-    values = scaled.values.reshape(-1, *scaled.shape[-2:]).astype("float32")
-    values = values[windows.location, windows.end]
-    training, validation = _split(ds, windows, values, (start, end), config)
-    template = raw.isel({TIME: 0, FEATURE: 0}, drop=True).coords.to_dataset()
-    layers = {**layer_coords_from_bounds(layer_bounds(ds)), LAYER: ds[LAYER].variable}
-    info = {
-        "train_start": str(start)[:7],
-        "train_end": str(end)[:7],
-        "n_windows": int(training.size),
-        "n_excluded": windows.excluded,
-        "data_hash": _hash(windows.cube, values),
-        "versions": {"xpermafrost": __version__, "torch": torch.__version__},
-    }
-    return Prepared(
-        windows=windows,
-        target=values,
-        weight=_weights(ds, windows, end, config.recency_years),
-        training=training,
-        validation=validation,
-        scaler=scaler,
-        statistics=statistics,
-        template=template.assign_coords(layers),
-        info=info,
-    )
-
-
-def _all_nan_features(raw: xr.DataArray, places: tuple[Any, ...]) -> None:
-    empty = raw.isnull().all(TIME)
-    if bool(empty.any()):
-        at = empty.stack(where=(*places, FEATURE))
-        where = at["where"].values[at.values][:4].tolist()
-        raise DataError(
-            f"features without any value in the training months at {where}; leave the location "
-            "out, or choose other features."
-        )
-
-
-def _split(
-    ds: xr.Dataset,
-    windows: Windows,
-    values: np.ndarray,
-    period: tuple[np.datetime64, ...],
-    config: TrainingConfig,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the windows to train on and to validate on, by the month of the target."""
-    months = month_index(ds[TIME])
-    end_month = months[np.searchsorted(ds[TIME].values, period[1])]
-    start_month = months[np.searchsorted(ds[TIME].values, period[0])]
-    month = months[windows.end]
-    known = np.isfinite(values).any(axis=1)
-    cut = end_month - 12 * config.validation_years
-    training = np.flatnonzero(known & (month >= start_month) & (month <= cut))
-    validation = np.flatnonzero(known & (month > cut) & (month <= end_month))
-    if training.size < 2:
-        raise DataError(
-            f"only {training.size} training windows of {windows.spec.length} months with a known "
-            f"target between {str(period[0])[:7]} and {str(period[1])[:7]} "
-            f"({windows.excluded} hold gaps in the features). Use a longer record or a shorter "
-            "window: length=12."
-        )
-    return training, validation
-
-
-def _weights(
-    ds: xr.Dataset, windows: Windows, end: np.datetime64, recency_years: float | None
-) -> np.ndarray:
-    """Weight of every window in the loss, by the age of its target month."""
-    if recency_years is None:
-        return np.ones(len(windows), dtype="float32")
-    months = month_index(ds[TIME])
-    age = months[np.searchsorted(ds[TIME].values, end)] - months[windows.end]
-    return np.exp(-np.maximum(age, 0) / (12.0 * recency_years)).astype("float32")
-
-
-def _hash(cube: np.ndarray, values: np.ndarray) -> str:
-    total = hashlib.sha256(np.ascontiguousarray(cube).tobytes())
-    total.update(np.ascontiguousarray(values).tobytes())
-    return total.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -468,7 +323,7 @@ def _epochs(net: nn.Module, task: _Task, data: _Data, *, progress: bool) -> np.n
     from tqdm.auto import trange
 
     config, device = task.config, task.device
-    batches = _Batches(data, device)
+    batches = _Batches(data, device, config.loss)
     generator = torch.Generator().manual_seed(task.seed)
     training = torch.from_numpy(data.training)
     steps = -(-training.numel() // config.batch_size)
@@ -512,7 +367,7 @@ def _epochs(net: nn.Module, task: _Task, data: _Data, *, progress: bool) -> np.n
 class _Batches:
     """Windows gathered from one strided view; nothing is copied beyond a batch."""
 
-    def __init__(self, data: _Data, device: str) -> None:
+    def __init__(self, data: _Data, device: str, loss: str) -> None:
         cube = torch.from_numpy(np.array(data.cube)).to(device)
         self.width = cube.shape[2]
         self.length = data.length
@@ -523,18 +378,19 @@ class _Batches:
         self.weight = torch.from_numpy(known.astype("float32")).to(device)
         self.target = torch.from_numpy(np.nan_to_num(data.target)).to(device)  # of weight 0
         self.validation = torch.from_numpy(data.validation)
+        self.measure = LOSSES[loss]
 
     def loss(self, net: nn.Module, some: torch.Tensor) -> torch.Tensor:
-        """Weighted mean squared error over the known targets of some windows."""
+        """Weighted mean loss over the known targets of some windows."""
         some = some.to(self.rows.device)
         x = self.flat.index_select(0, self.rows[some]).view(-1, self.length, self.width)
         error = net(x, self.location[some]) - self.target[some]
         weight = self.weight[some]
-        return (error.square() * weight).sum() / weight.sum()
+        return (self.measure(error) * weight).sum() / weight.sum()
 
     @torch.no_grad()
     def validation_loss(self, net: nn.Module) -> float:
-        """Mean squared error over the validation windows."""
+        """Mean loss over the validation windows."""
         net.eval()
         total, mass = 0.0, 0.0
         for some in self.validation.split(2048):
@@ -571,10 +427,11 @@ def _fitted(
             "validation_loss": (("member", "epoch"), losses[:, 1]),
         },
         coords={"epoch": pd.RangeIndex(1, losses.shape[2] + 1), "member": np.arange(len(nets))},
-        attrs={"units": "mean squared error of the scaled target"},
+        attrs={"comment": f"mean {config.loss} loss of the scaled target"},
     )
     info = {
         **prepared.info,
+        "torch": torch.__version__,
         "seeds": [seed + k for k in range(len(nets))],
         "config": {**vars(config)},
     }

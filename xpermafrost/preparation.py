@@ -1,0 +1,203 @@
+"""From a reference Dataset to windows, scaled targets and statistics, of training months only."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from . import __version__
+from ._checks import check_monthly, check_units, choose, month_index, require_variables
+from .errors import DataError, LeakageError
+from .features import build_features, feature_statistics, needed_variables
+from .scaling import fit_scaler, scale_features, scale_target
+from .schema import (
+    FEATURE,
+    LAYER,
+    TIME,
+    layer_bounds,
+    layer_coords_from_bounds,
+    location_dims,
+)
+from .windows import Windows, WindowSpec, make_windows
+
+Period = tuple[str, str]
+
+
+def training_period(ds: xr.Dataset, train: Period | str | None) -> tuple[np.datetime64, ...]:
+    """First and last month of training.
+
+    ``None`` leaves the last fifth of the years (at least one) for testing; ``"all"`` takes
+    everything; else ``("2001", "2018")``.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> [str(t)[:7] for t in training_period(canonical(years=10), None)]
+    ['2001-01', '2008-12']
+    """
+    time = pd.DatetimeIndex(ds.indexes[TIME])
+    if train is None:
+        years = np.unique(time.year)
+        if years.size < 3:
+            raise DataError(
+                f"the record of {years.size} years is too short to leave a test year; "
+                "pass train='all' to use everything."
+            )
+        first, last = str(years[0]), str(years[-1] - int(np.ceil(0.2 * years.size)))
+    elif isinstance(train, str):
+        if train in ("random", "shuffle"):
+            raise LeakageError(
+                "a random split of a time series lets the model see the months around those it "
+                "is scored on; split by time: train=('2001', '2018')."
+            )
+        choose("training period", train, ("all",))
+        return time[0].to_datetime64(), time[-1].to_datetime64()
+    else:
+        first, last = (str(year) for year in train)
+    inside = time[time.slice_indexer(first, last)]
+    if not inside.size:
+        raise DataError(
+            f"no month between {first} and {last}; the data run from {time[0]:%Y-%m} to "
+            f"{time[-1]:%Y-%m}."
+        )
+    return inside[0].to_datetime64(), inside[-1].to_datetime64()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Windows, scaled targets and statistics that every network of a fit shares."""
+
+    windows: Windows
+    target: np.ndarray
+    weight: np.ndarray
+    training: np.ndarray
+    validation: np.ndarray
+    scaler: xr.Dataset
+    statistics: xr.Dataset
+    template: xr.Dataset
+    info: dict[str, Any]
+
+
+def prepare(
+    ds: xr.Dataset,
+    spec: WindowSpec,
+    *,
+    train: Period | str | None,
+    transform: str,
+    validation_years: int = 0,
+    recency_years: float | None = None,
+) -> Prepared:
+    """Features, Scaler and windows of a reference Dataset; statistics from training months only.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Canonical, with ``tsl``, without ``scenario``.
+    spec : WindowSpec
+    train : tuple of str, "all" or None
+        See :func:`training_period`.
+    transform, validation_years, recency_years
+        See :class:`xpermafrost.TrainingConfig`.
+    """
+    require_variables(ds, ("tsl", *needed_variables(spec.features)), step="fit")
+    check_monthly(ds, step="fit")
+    check_units(ds["tsl"])
+    start, end = training_period(ds, train)
+    period = {TIME: slice(start, end)}
+    statistics = feature_statistics(ds.sel(period), spec.features)
+    raw = build_features(ds, spec.features, statistics=statistics, length=spec.length)
+    target = ds["tsl"].compute()
+    places = location_dims(raw)
+    _all_nan_features(raw.sel(period), places)
+    weight = _recency(ds[TIME], end, recency_years)
+    scaler = fit_scaler(
+        raw.sel(period),
+        target.sel(period),
+        transform=transform,
+        weight=None if recency_years is None else weight.sel(period),
+    )
+    scaler = scaler.assign(
+        feature_min=raw.sel(period).min(TIME), feature_max=raw.sel(period).max(TIME)
+    )
+    windows = make_windows(scale_features(raw, scaler), spec)
+    scaled = scale_target(target, scaler).transpose(*places, TIME, LAYER)
+    values = scaled.values.reshape(-1, *scaled.shape[-2:]).astype("float32")
+    values = values[windows.location, windows.end]
+    training, validation = _split(ds, windows, values, (start, end), validation_years)
+    template = raw.isel({TIME: 0, FEATURE: 0}, drop=True).coords.to_dataset()
+    layers = {**layer_coords_from_bounds(layer_bounds(ds)), LAYER: ds[LAYER].variable}
+    info = {
+        "train_start": str(start)[:7],
+        "train_end": str(end)[:7],
+        "n_windows": int(training.size),
+        "n_excluded": windows.excluded,
+        "data_hash": _hash(windows.cube, values),
+        "version": __version__,
+    }
+    return Prepared(
+        windows=windows,
+        target=values,
+        weight=weight.values[windows.end].astype("float32"),
+        training=training,
+        validation=validation,
+        scaler=scaler,
+        statistics=statistics,
+        template=template.assign_coords(layers),
+        info=info,
+    )
+
+
+def _all_nan_features(raw: xr.DataArray, places: tuple[Any, ...]) -> None:
+    empty = raw.isnull().all(TIME)
+    if bool(empty.any()):
+        at = empty.stack(where=(*places, FEATURE))
+        where = at["where"].values[at.values][:4].tolist()
+        raise DataError(
+            f"features without any value in the training months at {where}; leave the location "
+            "out, or choose other features."
+        )
+
+
+def _split(
+    ds: xr.Dataset,
+    windows: Windows,
+    values: np.ndarray,
+    period: tuple[np.datetime64, ...],
+    validation_years: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the windows to train on and to validate on, by the month of the target."""
+    months = month_index(ds[TIME])
+    end_month = months[np.searchsorted(ds[TIME].values, period[1])]
+    start_month = months[np.searchsorted(ds[TIME].values, period[0])]
+    month = months[windows.end]
+    known = np.isfinite(values).any(axis=1)
+    cut = end_month - 12 * validation_years
+    training = np.flatnonzero(known & (month >= start_month) & (month <= cut))
+    validation = np.flatnonzero(known & (month > cut) & (month <= end_month))
+    if training.size < 2:
+        raise DataError(
+            f"only {training.size} training windows of {windows.spec.length} months with a known "
+            f"target between {str(period[0])[:7]} and {str(period[1])[:7]} "
+            f"({windows.excluded} hold gaps in the features). Use a longer record or a shorter "
+            "window: length=12."
+        )
+    return training, validation
+
+
+def _recency(time: xr.DataArray, end: np.datetime64, years: float | None) -> xr.DataArray:
+    """Weight of every month by its age at the end of the training period."""
+    months = xr.DataArray(month_index(time), dims=TIME, coords={TIME: time})
+    age = (months.sel({TIME: end}) - months).clip(0)
+    values = np.ones(months.size) if years is None else np.exp(-age.values / (12.0 * years))
+    return age.astype("float64").copy(data=values)
+
+
+def _hash(cube: np.ndarray, values: np.ndarray) -> str:
+    total = hashlib.sha256(np.ascontiguousarray(cube).tobytes())
+    total.update(np.ascontiguousarray(values).tobytes())
+    return total.hexdigest()
