@@ -149,23 +149,30 @@ def period_means(
     *,
     periods: tuple[tuple[str, str], ...] = (("2021", "2040"), ("2041", "2060"), ("2081", "2100")),
 ) -> xr.DataArray:
-    """Means over windows of years, ``(..., period)`` labelled ``"2081-2100"``; lazy.
+    """Means over windows of years, ``(..., period)``; lazy.
 
-    A window that the projection does not cover in full is NaN.
+    Each window is cut to the whole years that the projection has, and labelled by those: a
+    projection from 2024 on gives ``"2024-2040"``. A window with less than ten of them is NaN.
 
     Examples
     --------
     >>> import numpy as np, pandas as pd, xarray as xr
-    >>> time = pd.date_range("2041-01", "2060-12", freq="MS")
+    >>> time = pd.date_range("2024-01", "2060-12", freq="MS")
     >>> flat = xr.DataArray(np.ones(time.size), {"time": time}, ("time",))
-    >>> period_means(flat).values.tolist()
-    [nan, 1.0, nan]
+    >>> means = period_means(flat)
+    >>> means["period"].values.tolist(), means.values.tolist()
+    (['2024-2040', '2041-2060', '2081-2100'], [1.0, 1.0, nan])
     """
-    parts = []
+    months = projection[TIME].dt.year.to_series().value_counts()
+    whole = np.sort(months.index[months == 12])
+    parts, labels = [], []
     for first, last in periods:
-        some = projection.sel({TIME: slice(first, last)})
-        whole = some.sizes[TIME] == 12 * (int(last) - int(first) + 1)
-        parts.append(some.mean(TIME) if whole else projection.isel({TIME: 0}, drop=True) * np.nan)
-    labels = [f"{first}-{last}" for first, last in periods]
+        years = whole[(whole >= int(first)) & (whole <= int(last))]
+        if years.size < 10:
+            parts.append(projection.isel({TIME: 0}, drop=True) * np.nan)
+            labels.append(f"{first}-{last}")
+            continue
+        parts.append(projection.sel({TIME: slice(str(years[0]), str(years[-1]))}).mean(TIME))
+        labels.append(f"{years[0]}-{years[-1]}")
     joined = xr.concat(parts, dim="period", coords="minimal", compat="override")
     return joined.assign_coords(period=labels)
