@@ -41,6 +41,10 @@ _WET_POWER, _WET_FROM = 1.6, 0.1
 #: Mean of max(0, x - _WET_FROM) ** _WET_POWER for x ~ N(0, 1).
 _WET_MEAN = 0.37956
 
+#: Snow is uneven within a cell: the mean conductance of a lognormal depth with a coefficient of
+#: variation of 0.6 is 1 + 0.6**2 times that of the mean depth.
+_PATCHY = 1.36
+
 STATE_ROWS = 8  # swe, density, slow temperature, soil water x 4, last resistance
 
 
@@ -71,6 +75,7 @@ def _step_days(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     cover,
     cell,
     capacity,
+    rest,
     state,
     means,
     water,
@@ -95,17 +100,20 @@ def _step_days(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                 lw = black * (0.765 + 0.22 * cloud**3) + 0.4 * warm
                 sw = sun[doy, p] * 0.72 * (1.0 - 0.52 * cloud)
 
-                # wind blows a part of the tundra's snow away and packs the rest
+                # wind and canopy take a fifth of the snow; it melts and runs off elsewhere
                 factor = 3.0 + 0.8 * tundra
-                kept = snowfall * (1.0 - 0.2 * tundra)
+                kept = 0.8 * snowfall
                 swe, density, melt = snow_day(swe, density, kept, ta, factor, fresh, settled)
                 melt += snowfall - kept
                 depth = swe / density
                 white = min(1.0, depth / 0.1)
                 r = density / 1000.0
                 k = 0.023 + 0.234 * r if r < 0.156 else 0.138 - 1.01 * r + 3.233 * r * r
-                ground = 0.06 + 0.10 * (1.0 - tundra)  # litter and canopy
-                above = depth / k + ground
+                # moss and litter: dry and insulating in summer, wet and frozen in winter
+                ground = 0.06 + 0.02 * (1.0 - tundra)
+                if ta > 0.0:
+                    ground = 0.08 + 0.47 * (1.0 - tundra)
+                above = depth / (_PATCHY * k) + ground
 
                 albedo = white * (0.45 + 0.32 * tundra) + (1.0 - white) * (0.12 + 0.06 * tundra)
                 net = (1.0 - albedo) * sw + 0.98 * (lw - black)
@@ -123,7 +131,7 @@ def _step_days(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                 if swe > 5.0:
                     ts = min(ts, 0.0)
                 into = (ts - slow) / open_soil
-                slow += into * 86400.0 / 6.0e6 + (mean + 3.0 - slow) / 120.0
+                slow += into * 86400.0 / 6.0e6 + (mean + 4.0 - slow) / 200.0
 
                 # soil water: from above where the ground is thawed, else it runs off
                 inflow = fall - snowfall + melt
@@ -131,7 +139,7 @@ def _step_days(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                 for layer in range(4):
                     w = state[3 + layer, p]
                     full = capacity[layer, p]
-                    if layer == 0 or slow > 0.0:
+                    if layer == 0 or slow > -2.0:
                         taken = min(inflow, 0.25 * (full - w))
                         w += taken
                         inflow -= taken
@@ -139,7 +147,7 @@ def _step_days(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                         share = 0.4 if layer < 2 else 0.2
                         w -= min(dry * share, max(0.0, w - 0.15 * full))
                     state[3 + layer, p] = w
-                if slow > 0.0:
+                if slow > -2.0:
                     for layer in range(3):
                         here = state[3 + layer, p] / capacity[layer, p]
                         below = state[4 + layer, p] / capacity[layer + 1, p]
@@ -152,8 +160,8 @@ def _step_days(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                         move = min(max(move, -0.5), capacity[layer + 1, p] - state[4 + layer, p])
                         state[3 + layer, p] -= move
                         state[4 + layer, p] += move
-                    drained = 0.0008 * max(0.0, state[6, p] - 0.55 * capacity[3, p])
-                    state[6, p] -= drained
+                    for layer in range(1, 4):  # ground water holds the deeper layers
+                        state[3 + layer, p] += (rest[layer, p] - state[3 + layer, p]) / 300.0
                 state[0, p], state[1, p], state[2, p] = swe, density, slow
                 skin[day, p], resistance[day, p] = ts, above
                 inv = 1.0 / lengths[month]
@@ -201,8 +209,8 @@ def run(
     months = day.month_lengths.size
     angle = (np.arange(366) + 0.5) / 365.25
     cover = 0.63 + bias.cloud + 0.09 * np.cos(2 * np.pi * (angle - 0.64))
-    settled = (235.0 + 95.0 * cells.tundra) * bias.snow_density
-    fresh = (95.0 + 95.0 * cells.tundra) * bias.snow_density
+    settled = (290.0 + 70.0 * cells.tundra) * bias.snow_density
+    fresh = (125.0 + 95.0 * cells.tundra) * bias.snow_density
     cell = np.stack([cells.tundra, settled, fresh, annual_mean(cells)])
     made = Surface(
         means=np.zeros((months, len(NAMES), count)),
@@ -214,7 +222,15 @@ def run(
     arguments = (
         *(air, wet, np.asarray(warming, dtype="float64"), day.table_row, day.month_lengths),
         *(top_of_atmosphere(cells), precipitation_climate(cells, bias), cover, cell),
-        *(ground.capacity, made.state, made.means, made.water, made.skin, made.resistance),
+        *(
+            ground.capacity,
+            ground.start,
+            made.state,
+            made.means,
+            made.water,
+            made.skin,
+            made.resistance,
+        ),
     )
     workers = len(os.sched_getaffinity(0))
     edges = np.linspace(0, count, 2 * workers + 1).astype(int)

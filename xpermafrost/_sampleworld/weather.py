@@ -93,8 +93,8 @@ def _growth(scenario: str, year: np.ndarray) -> np.ndarray:
 
 def forced_pattern(cells: Cells, day: Days) -> tuple[np.ndarray, np.ndarray]:
     """Factors on the forced warming by cell (more in the north) and day (more in winter)."""
-    north = (0.82 + 0.042 * (cells.lat - 60.0)) / 1.0
-    return north, 1.0 + 0.42 * np.cos(2 * np.pi * (day.angle - 0.95))
+    north = 0.82 + 0.042 * (cells.lat - 60.0)
+    return north, 1.0 + 0.32 * np.cos(2 * np.pi * (day.angle - 0.95))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +119,9 @@ def chance(day: Days, seed: int) -> Chance:
             series[i] += keep * series[i - 1]
         return series
 
-    slow, month, synoptic = red(1500.0), red(22.0), red(3.0)
+    slow, month, synoptic = red(700.0), red(22.0), red(3.0)
     wet_month, wet_day = red(20.0), red(1.2)
-    warmth = 0.75 * slow + 2.1 * month + 4.2 * synoptic
+    warmth = 0.55 * slow + 2.1 * month + 4.2 * synoptic
     wetness = 0.35 * wet_month + 0.9 * wet_day + 0.26 * synoptic
     return Chance(warmth=warmth.astype("float32"), wetness=wetness.astype("float32"))
 
@@ -166,9 +166,9 @@ MODEL = Bias(
     delay=6.0,
     spread_winter=1.25,
     spread_summer=0.85,
-    wet_winter=1.45,
+    wet_winter=1.25,
     wet_summer=0.9,
-    snow_density=0.85,
+    snow_density=0.9,
     cloud=-0.06,
 )
 
@@ -181,7 +181,7 @@ def _winter(angle: np.ndarray) -> np.ndarray:
 def annual_mean(cells: Cells) -> np.ndarray:
     """Mean annual air temperature 2001-2023 [degC], falling northward and with height."""
     lat = np.array([58.0, 60.3, 62.3, 64.3, 66.3, 68.3, 70.3, 72.0])
-    low = np.array([4.2, 2.6, 0.3, -1.7, -4.0, -6.6, -10.8, -12.0])
+    low = np.array([3.9, 2.2, 0.0, -2.2, -5.0, -7.2, -10.9, -11.6])
     return np.interp(cells.lat, lat, low) - 3.2 * cells.elevation / 1000.0
 
 

@@ -1,0 +1,244 @@
+"""The sample world: shape, units, plausibility, determinism, and a cache that heals itself."""
+
+from __future__ import annotations
+
+import time as clock
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from xpermafrost import datasets
+from xpermafrost._checks import check_monthly, check_range, check_units
+from xpermafrost._sampleworld import weather
+from xpermafrost.schema import VARIABLES
+
+FORCING = ("tas", "ts", "pr", "prsn", "rlds", "rsds", "hfls", "hfss", "snd", "snw", "snc", "mrsol")
+RCPS = ["rcp26", "rcp45", "rcp60", "rcp85"]
+
+
+@pytest.fixture(scope="module")
+def bands():
+    return datasets.alaska_sample()
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return datasets.alaska_sample(grid=True)
+
+
+@pytest.fixture(scope="module")
+def reference(bands):
+    return bands.sel(scenario="reference", time=slice("2001", "2023"))
+
+
+def test_units_ranges_and_months(bands, tree):
+    check_monthly(bands, step="test")
+    for name in (*FORCING, "tsl", "soc", "bulk_density", "elevation"):
+        check_units(bands[name])
+        check_range(bands[name])
+    for child in tree.children.values():
+        check_monthly(child.to_dataset(), step="test")
+        for name in set(child.data_vars) & set(VARIABLES):
+            check_units(child[name])
+            check_range(child[name])
+
+
+def test_structure(bands, tree):
+    assert bands["scenario"].values.tolist() == ["reference", "historical", *RCPS]
+    assert bands["tas"].dims == ("scenario", "band", "time")
+    assert bands["tsl"].dims == ("band", "layer", "time")
+    assert bands["tsl_truth"].dims == ("scenario", "band", "layer", "time")
+    assert bands.sizes["band"] == 6
+    assert bands["depth_bnds"].values.tolist()[-1] == [1.0, 2.89]
+    assert list(tree.children) == ["reference", "historical", *RCPS, "truth"]
+    assert tree["reference"].sizes["lat"] > tree["rcp85"].sizes["lat"]
+
+
+def test_each_scenario_has_its_own_months_and_nothing_else(bands):
+    spans = {"reference": ("2001", "2023"), "historical": ("1950", "2005")}
+    for name in bands["scenario"].values:
+        start, stop = spans.get(name, ("2006", "2100"))
+        tas = bands["tas"].sel(scenario=name)
+        assert int(tas.notnull().sum()) == 6 * 12 * (int(stop) - int(start) + 1)
+        assert bool(tas.sel(time=slice(start, stop)).notnull().all())
+    assert bool(bands["tsl"].sel(time=slice("2024", None)).isnull().all())
+    assert bool(bands["tsl"].sel(time=slice("2001", "2023")).notnull().all())
+    truth = bands["tsl_truth"].sel(scenario=RCPS)
+    assert bool(truth.sel(time=slice("2024", None)).notnull().all())
+    assert bool(truth.sel(time=slice(None, "2023")).isnull().all())
+
+
+def test_sea_is_missing_never_zero(tree):
+    for child in tree.children.values():
+        ds = child.to_dataset()
+        temperature = ds["tas"] if "tas" in ds else ds["tas_truth"]
+        sea = temperature.isnull().all("time")
+        assert bool((sea == (ds["sftlf"] == 0)).all()) or temperature.ndim > 3
+        assert float(temperature.min()) > 200
+
+
+def test_it_says_that_it_is_simulated(bands, tree):
+    for obj in (bands, tree, *tree.children.values()):
+        assert obj.attrs["simulated"].startswith("yes")
+        assert "imulated" in obj.attrs["title"]
+        assert "simulated" in obj.attrs["source"]
+    assert "simulated" in datasets._cached_file("bands").name
+
+
+def test_climate_is_alaskas(reference):
+    maat = reference["tas"].mean("time") - 273.15
+    assert 0.0 < float(maat[0]) < 2.5
+    assert -12.5 < float(maat[-1]) < -9.5
+    assert bool((maat.diff("band") < 0).all())
+    month = reference.groupby("time.month").mean()
+    amplitude = (month["tas"].max("month") - month["tas"].min("month")) / 2
+    assert bool(((amplitude > 10) & (amplitude < 24)).all())
+    assert bool((month["tas"].argmax("month").isin([6, 7])).all())
+    total = reference["pr"].mean("time") * 86400 * 365
+    assert bool(((total > 150) & (total < 1300)).all())
+    assert float(total[0]) > 2 * float(total[-1])
+    depth = month["snd"].max("month")
+    assert bool(((depth > 0.15) & (depth < 1.0)).all())
+    assert bool((month["snd"].sel(month=8) < 0.02).all())
+    assert bool((reference["prsn"] <= reference["pr"] * 1.0001).all())
+
+
+def test_forcing_is_coherent(reference):
+    month = reference.groupby("time.month")
+    anomaly = month - month.mean()
+    winter = anomaly.sel(time=anomaly["time.month"].isin([12, 1, 2]))
+
+    def r(one, two):
+        return float(xr.corr(winter[one], winter[two], dim="time").mean())
+
+    assert r("tas", "rlds") > 0.6
+    assert r("tas", "ts") > 0.9
+    assert float(month.mean()["rsds"].sel(month=12)[-1]) < 5
+    density = reference["snw"].where(reference["snd"] > 0.05) / reference["snd"]
+    assert 80 < float(density.min()) < float(density.max()) < 450
+
+
+def test_soil_remembers_and_damps(reference):
+    tsl = reference["tsl"].groupby("time.month").mean()
+    amplitude = (tsl.max("month") - tsl.min("month")) / 2
+    assert bool((amplitude.diff("layer") < 0).all())
+    assert bool((tsl.argmax("month").diff("layer") >= 0).all())
+    mean = reference["tsl"].mean("time")
+    offset = mean.isel(layer=0) - reference["tas"].mean("time")
+    assert bool(((offset > 1) & (offset < 7)).all())  # snow keeps the ground warmer than the air
+    anomaly = reference["tsl"].groupby("time.month") - tsl
+    kept = xr.corr(anomaly, anomaly.shift(time=12), dim="time")
+    assert float(kept.isel(layer=3).mean()) > float(kept.isel(layer=0).mean())
+
+
+def test_permafrost_is_where_it_is_cold(tree):
+    reference = tree["reference"].to_dataset()
+    yearly = reference["thaw_depth"].resample(time="YS").max(skipna=False)
+    active = yearly.where(yearly > 0).mean("time", skipna=False)
+    north = active.where((active["lat"] > 69) & (reference["sftlf"] > 80))
+    assert 0.25 < float(north.median()) < 1.5
+    assert float(north.max()) < 2.0
+    south = reference["tsl"].isel(layer=3).where(reference["lat"] < 61).mean("time")
+    assert float(south.mean()) > 273.15
+    frost = reference["tsl"].isel(layer=0).where(reference["lat"] < 61).min("time")
+    assert float(frost.mean()) < 273.15  # seasonal frost
+
+
+def test_zero_curtain_is_in_the_monthly_soil(reference):
+    """Wet ground passes 0 degC slowly in autumn: more months near 0 than a sine would have."""
+    band = (reference["tsl"].isel(layer=2) - 273.15).sel(time=slice("2002", None))
+    near = (np.abs(band) < 0.5).mean("time")
+    half = (band.max("time") - band.min("time")) / 2
+    sine = 2 / np.pi * 0.5 / half
+    assert float((near / sine).max()) > 2
+
+
+def test_ground_fields_hold_together(tree):
+    ds = tree["reference"].to_dataset()
+    land = ds["elevation"].notnull()
+    total = ds["lithology"].sum("lithology_class").where(land)
+    np.testing.assert_allclose(total.values[land.values], 1.0, rtol=1e-5)
+    assert ds.sizes["lithology_class"] == 9
+    assert bool((ds["soc"].diff("layer").where(land, -1) < 0).all())
+    assert bool((ds["bulk_density"].diff("layer").where(land, 1) > 0).all())
+
+
+def change(bands, name, scenario):
+    late = bands[f"{name}_truth"].sel(scenario=scenario, time=slice("2081", "2100"))
+    now = bands[name].sel(time=slice("2001", "2023"))
+    now = now.sel(scenario="reference") if "scenario" in now.dims else now
+    return late.mean("time") - now.mean("time")
+
+
+def test_warming_is_ordered_by_scenario_late_and_not_early(bands):
+    air = [float(change(bands, "tas", s).mean()) for s in RCPS]
+    soil = [float(change(bands, "tsl", s).mean()) for s in RCPS]
+    np.testing.assert_allclose(air, list(weather.WARMING.values()), atol=0.8)
+    assert air == sorted(air)
+    assert soil == sorted(soil)
+    assert float(change(bands, "tas", "rcp85")[-1]) > float(change(bands, "tas", "rcp85")[0])
+    early = np.arange(2024, 2031)
+    forced = [weather.forced(s, early).mean() for s in RCPS]
+    assert max(forced) - min(forced) < 0.5  # less than a year's chance
+
+
+def test_model_is_biased_and_truth_is_not(bands):
+    both = bands["tas"].sel(time=slice("2024", "2100"))
+    gap = (both.sel(scenario=RCPS) - bands["tas_truth"].sel(scenario=RCPS)).groupby("time.month")
+    gap = gap.mean().mean("scenario")
+    assert bool((gap.sel(month=1) < -0.5).all())
+    assert float(gap.sel(month=7).mean()) > 0.3
+    joined = (
+        bands["tas_truth"].sel(scenario="rcp45", time="2024").mean()
+        - bands["tas"].sel(scenario="reference", time=slice("2014", "2023")).mean()
+    )
+    assert abs(float(joined)) < 3
+    # the soil goes on from the reference without a jump
+    before = bands["tsl"].sel(time="2023-12").isel(layer=3).squeeze("time")
+    after = bands["tsl_truth"].sel(time="2024-01", scenario=RCPS).isel(layer=3).squeeze("time")
+    assert float(np.abs(after - before).max()) < 1.5
+
+
+def test_loading_from_the_cache_is_fast(bands):
+    begin = clock.perf_counter()
+    again = datasets.alaska_sample()
+    assert clock.perf_counter() - begin < 2.0  # 0.1 s measured; room for a busy machine
+    xr.testing.assert_identical(again, bands)
+
+
+def tiny(seed):
+    values = xr.Dataset({"x": ("time", np.arange(3.0) + seed)}, attrs={"simulated": "yes"})
+    return xr.DataTree.from_dict({"/": values})
+
+
+def test_a_damaged_cache_file_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv(datasets.DATA_DIR, str(tmp_path / "new" / "folder"))
+    calls = []
+    monkeypatch.setattr(datasets, "_build", lambda: calls.append(1) or tiny(1))
+    datasets.alaska_sample(grid=True)
+    datasets.alaska_sample(grid=True)
+    assert len(calls) == 1
+    path = datasets._cached_file("grid")
+    whole = path.read_bytes()
+    for damage in (b"", b"no such format", whole[: len(whole) // 2]):
+        path.write_bytes(damage)
+        healed = datasets.alaska_sample(grid=True)
+        assert healed["x"].values.tolist() == [1.0, 2.0, 3.0]
+        assert datasets._read(path, grid=True) is not None
+    assert len(calls) == 4
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_without_cache_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv(datasets.DATA_DIR, str(tmp_path))
+    monkeypatch.setattr(datasets, "_build", lambda: tiny(2))
+    datasets.alaska_sample(grid=True, cache=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_seed_gives_the_same_weather():
+    day = weather.days(2001, 2002)
+    one, two = weather.chance(day, 7), weather.chance(day, 7)
+    np.testing.assert_array_equal(one.warmth, two.warmth)
+    assert not np.array_equal(one.warmth, weather.chance(day, 8).warmth)
