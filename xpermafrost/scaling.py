@@ -96,9 +96,13 @@ def _no_empty_location(target: xr.DataArray, places: tuple[object, ...]) -> None
     if not bool(present.all()):
         flat = present.stack(place=places) if len(places) != 1 else present
         where = flat[flat.dims[0]].values[~flat.values]
+        cure = f"ds.dropna({flat.dims[0]!r}, how='all', subset=['tsl'])"
+        if len(places) != 1:
+            stacked = f"ds.stack(place={tuple(str(d) for d in places)!r})"
+            cure = f"{cure.replace('ds', stacked, 1)}.reset_index('place')"
         raise DataError(
             f"the target is missing throughout at {where[:5].tolist()} ({where.size} locations). "
-            f"Leave them out: ds.dropna({flat.dims[0]!r}, how='all', subset=['tsl'])."
+            f"Leave them out: {cure}."
         )
 
 

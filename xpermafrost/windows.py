@@ -152,9 +152,11 @@ def make_windows(features: xr.DataArray, spec: WindowSpec) -> Windows:
     n_time = ordered.sizes[TIME]
     reach = spec.length + spec.horizon
     if n_time < reach:
+        shorter = min(12, n_time - spec.horizon)
+        cure = f"Pass a shorter window: length={shorter}." if shorter > 0 else ""
         raise DataError(
             f"the record of {n_time} months is too short for a window of {spec.length} months "
-            f"with horizon {spec.horizon}: needed {reach}. Pass a shorter window: length={n_time}."
+            f"with horizon {spec.horizon}: needed {reach}. {cure}".rstrip()
         )
     cube = np.ascontiguousarray(ordered.values, dtype="float32")
     cube = cube.reshape(-1, n_time, cube.shape[-1])
