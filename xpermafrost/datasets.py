@@ -15,7 +15,7 @@ from typing import Literal, overload
 import xarray as xr
 
 from ._files import atomic_path
-from .schema import LAYER
+from .schema import LAYER, layer_coords
 
 #: Environment variable naming the folder of cached files.
 DATA_DIR = "XPERMAFROST_DATA_DIR"
@@ -135,6 +135,7 @@ def _bands(tree: xr.DataTree) -> xr.Dataset:
     truth = truth.transpose("scenario", ..., LAYER, "time")
     names = ["tsl_truth", "tas_truth", "snd_truth"]
     joined = joined.assign({name: truth[name].astype("float32") for name in names})
+    joined = joined.assign_coords(layer_coords())  # with the bounds, which joining drops
     return joined.assign_attrs(
         {**tree.attrs, "history": joined.attrs["history"], "title": "Simulated Alaska: six bands"}
     )
