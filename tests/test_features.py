@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xpermafrost import testing
-from xpermafrost.errors import DataError, MissingVariableError, UnitsError, UnknownNameError
+from xpermafrost.errors import (
+    DataError,
+    DimensionError,
+    MissingVariableError,
+    UnitsError,
+    UnknownNameError,
+)
 from xpermafrost.features import (
     RAHAMAN_FEATURES,
     build_features,
@@ -226,6 +232,9 @@ def test_features_of_chunks_stations_and_grids(ds, unchanged):
     assert stations.dims == ("station", "time", "feature")
     grid = testing.canonical(years=2, locations=("a",) * 6).drop_vars("band")
     grid = grid.coarsen(band=3).construct(band=("lat", "lon"))
+    with pytest.raises(DimensionError, match=r"along \['lat', 'lon'\] have no labels.*range\(ds"):
+        build_features(grid, ("tas",))
+    grid = grid.assign_coords(lat=[60.0, 61.0], lon=[1.0, 2.0, 3.0])
     with unchanged(ds, grid):
         cube = build_features(grid, ("tas", "elevation", "month_sin"))
         build_features(ds, ("tas", "tas:mean12"))

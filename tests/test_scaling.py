@@ -95,7 +95,9 @@ def test_a_cell_of_a_grid_without_target_is_named_with_a_cure_that_works():
     with pytest.raises(DataError, match=r"missing throughout at \[\(60.0, 2.0\)\]") as caught:
         fit_scaler(build_features(grid, NAMES), grid["tsl"], transform="raw")
     cure = str(caught.value).split("Leave them out: ")[1].rstrip(".")
-    cured = eval(cure, {"ds": grid})  # what the message says to type
+    typed = {"ds": grid}
+    exec(cure, typed)  # what the message says to type
+    cured = typed["ds"]
     assert cured.sizes["place"] == 5
     scaler = fit_scaler(build_features(cured, NAMES), cured["tsl"], transform="raw")
     assert scaler["climatology"].dims == ("place", "layer", "month")

@@ -26,7 +26,7 @@ import numpy as np
 import xarray as xr
 
 from ._checks import check_units, require_variables
-from .errors import DataError, MissingVariableError, unknown_name
+from .errors import DataError, DimensionError, MissingVariableError, unknown_name
 from .schema import FEATURE, FREEZING_POINT, LAYER, TIME, VARIABLES, layer_bounds, location_dims
 
 #: Taken as default features where the Dataset has them, in this order.
@@ -216,8 +216,8 @@ def build_features(
 
     Raises
     ------
-    MissingVariableError, UnknownNameError, UnitsError
-        For names or units that do not fit.
+    MissingVariableError, UnknownNameError, UnitsError, DimensionError
+        For names or units that do not fit, and locations without labels.
 
     Examples
     --------
@@ -247,10 +247,15 @@ def build_features(
 
 def _template(ds: xr.Dataset, time: xr.DataArray) -> xr.DataArray:
     dims = location_dims(ds)
+    bare = [str(d) for d in dims if d not in ds.coords]
+    if bare:
+        raise DimensionError(
+            f"the locations along {bare} have no labels, so nothing could tell one from another "
+            f"later. Name them: ds.assign_coords({bare[0]}=range(ds.sizes[{bare[0]!r}]))."
+        )
     shape = [ds.sizes[d] for d in dims]
-    coords = {d: ds[d] for d in dims if d in ds.coords}
     zero = xr.DataArray(np.zeros((*shape, time.size)), dims=(*dims, TIME))
-    return zero.assign_coords({**coords, TIME: time})
+    return zero.assign_coords({**{d: ds[d] for d in dims}, TIME: time})
 
 
 def _columns(

@@ -100,6 +100,7 @@ def _no_empty_location(target: xr.DataArray, places: tuple[object, ...]) -> None
         if len(places) != 1:
             stacked = f"ds.stack(place={tuple(str(d) for d in places)!r})"
             cure = f"{cure.replace('ds', stacked, 1)}.reset_index('place')"
+            cure = f"ds = {cure}; ds['place'] = range(ds.sizes['place'])"
         raise DataError(
             f"the target is missing throughout at {where[:5].tolist()} ({where.size} locations). "
             f"Leave them out: {cure}."
