@@ -118,6 +118,11 @@ def _forcing(ds: xr.Dataset, union: pd.DatetimeIndex) -> xr.Dataset:
 _SOIL = ("tsl", "tsl_esm")
 
 
+def _is_not_forcing(name: str) -> bool:
+    """The soil's answer, a model's own one, and what is known of a simulated world."""
+    return name in _SOIL or name.endswith("_truth")
+
+
 def _own_soil(ds: xr.Dataset, union: pd.DatetimeIndex) -> xr.Dataset:
     if "tsl" not in ds:
         return xr.Dataset(coords={TIME: union})
@@ -195,7 +200,7 @@ def reference_of(ds: xr.Dataset) -> xr.Dataset:
             f"no 'reference' among the scenarios {ds[SCENARIO].values.tolist()}; "
             "make the experiment with xp.combine(reference, **scenarios)."
         )
-    keep = [n for n in ds.data_vars if n not in ("tsl_esm", "tsl_truth", "tas_truth")]
+    keep = [n for n in ds.data_vars if n == "tsl" or not _is_not_forcing(str(n))]
     part = ds[keep].sel({SCENARIO: REFERENCE}, drop=False)
     start, end = part["period_start"].values, part["period_end"].values
     part = part.sel({TIME: slice(start, end)})
@@ -214,7 +219,9 @@ def series_of(ds: xr.Dataset, scenario: str) -> xr.Dataset:
     available = scenarios_of(ds)
     if scenario not in available:
         raise _absent(scenario, available)
-    names = [n for n, da in ds.data_vars.items() if SCENARIO in da.dims and n not in _NOT_FORCING]
+    names = [
+        n for n, da in ds.data_vars.items() if SCENARIO in da.dims and not _is_not_forcing(str(n))
+    ]
     part = ds[names].sel({SCENARIO: scenario}, drop=False)
     start, end = part["period_start"].values, part["period_end"].values
     if HISTORICAL in ds[SCENARIO].values:
@@ -238,9 +245,6 @@ def series_of(ds: xr.Dataset, scenario: str) -> xr.Dataset:
             return joined
     part = part.sel({TIME: slice(start, end)})
     return part.drop_vars([SCENARIO, "period_start", "period_end"], errors="ignore")
-
-
-_NOT_FORCING = ("tsl", "tsl_esm", "tsl_truth", "tas_truth")
 
 
 def _absent(scenario: str, available: list[str]) -> ScenarioError:
