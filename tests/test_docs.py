@@ -90,6 +90,16 @@ def test_api_page_names_everything_public(name):
     assert named, f"xpermafrost.{name} is not in docs/api.md"
 
 
+def test_tables_follow_the_code():
+    rows = (DOCS / "conventions.md").read_text().splitlines()
+    for name, row in xp.VARIABLES.items():
+        start = f"| `{name}` | {row.long_name} | `{row.units}` |"
+        assert any(line.startswith(start) for line in rows), start
+    science = (DOCS / "science.md").read_text()
+    for name in xp.BASELINES:
+        assert f"| `{name}` |" in science
+
+
 def test_site_builds_without_warnings(tmp_path):
     for package in ("sphinx", "pydata_sphinx_theme", "sphinx_gallery", "myst_parser", "numpydoc"):
         if importlib.util.find_spec(package) is None:
