@@ -25,9 +25,10 @@ import xarray as xr
 
 from ._checks import choose, require_variables
 from ._optional import require
-from .errors import DataError
+from .errors import DataError, ModelMismatchError
 from .experiment import reference_of
 from .features import SEASON, build_features, default_features, feature_statistics
+from .fitted import location_index
 from .preparation import Period, training_period
 from .products import soil_temperature
 from .schema import LAYER, TIME, location_dims
@@ -102,8 +103,21 @@ State = dict[str, Any]
 
 
 def _by_month(da: xr.DataArray | xr.Dataset, climatology: xr.DataArray) -> xr.DataArray:
-    """The climatology of every month of ``da``'s time axis."""
-    return climatology.sel(month=da[TIME].dt.month).drop_vars("month")
+    """The climatology of every month of ``da``'s time axis, at its places."""
+    return _at(climatology, da).sel(month=da[TIME].dt.month).drop_vars("month")
+
+
+def _at(learned: xr.DataArray, like: xr.DataArray | xr.Dataset) -> xr.DataArray:
+    """What was learned, at the places of ``like``: found by label, whatever their order."""
+    picks = {d: like[d] for d in location_dims(learned) if d in learned.coords}
+    for dim, labels in picks.items():
+        unknown = np.setdiff1d(labels.values, learned[dim].values)
+        if unknown.size:
+            raise ModelMismatchError(
+                f"the baseline knows the {dim!r} {learned[dim].values[:6].tolist()}; the data also "
+                f"have {unknown[:6].tolist()}. Select its own, or fit on these."
+            )
+    return learned.sel(picks)
 
 
 def _climatology_of(target: xr.DataArray) -> xr.DataArray:
@@ -133,7 +147,7 @@ def _learn_trend(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
 
 
 def _run_trend(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
-    drift = state["slope"] * (_years(ds[TIME]) - state["centre"])
+    drift = _at(state["slope"], ds) * (_years(ds[TIME]) - _at(state["centre"], ds))
     return _by_month(ds, state["climatology"]) + drift
 
 
@@ -182,13 +196,12 @@ def _run_damped(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
     target, n_known = _observed(ds)
     base = _by_month(target, state["climatology"])
     anomaly = target - base
-    out = base + state["damping"] * anomaly.shift({TIME: 1})
+    damping = _at(state["damping"], target)
+    out = base + damping * anomaly.shift({TIME: 1})
     if n_known < target.sizes[TIME]:
         ahead = xr.DataArray(np.arange(target.sizes[TIME]) - n_known + 1, dims=TIME)
         last = anomaly.isel({TIME: n_known - 1}, drop=True)
-        decayed = base + last * state["damping"] ** ahead.clip(0).assign_coords(
-            {TIME: target[TIME]}
-        )
+        decayed = base + last * damping ** ahead.clip(0).assign_coords({TIME: target[TIME]})
         out = out.where(ds[TIME] <= target[TIME][n_known - 1], decayed)
     return out
 
@@ -205,7 +218,7 @@ def _inside(ds: xr.Dataset, windows: Windows, period: slice) -> np.ndarray:
 
 def _anomalies(raw: xr.DataArray, state: State) -> xr.DataArray:
     anomaly = raw - _by_month(raw, state["feature_climatology"])
-    return (anomaly / state["feature_std"]).transpose(*raw.dims)
+    return (anomaly / _at(state["feature_std"], raw)).transpose(*raw.dims)
 
 
 def _learn_ridge(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
@@ -237,7 +250,7 @@ def _learn_ridge(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
             if known.sum() >= 24:
                 solved = _ridge(x[known], y[known, layer])
                 weights[place, layer], penalty[place, layer] = solved
-    state.update(weights=weights, penalty=penalty)
+    state.update(weights=weights, penalty=penalty, places=location_index(raw, places))
     return state
 
 
@@ -263,10 +276,10 @@ def _solve(x: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> np.ndarray:
 
 
 def _run_ridge(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
-    raw = build_features(ds, state["names"], statistics=state["statistics"], length=spec.length)
+    raw = build_features(ds, state["names"], statistics=_known(state, ds), length=spec.length)
     windows = make_windows(_anomalies(raw, state), spec)
     x = windows.flat()[windows.rows]
-    weights = state["weights"][windows.location]
+    weights = state["weights"][_numbers(raw, state)[windows.location]]
     values = np.einsum("wf,wlf->wl", x, weights[:, :, :-1]) + weights[:, :, -1]
     anomaly = windows.label(values, _layers(state["climatology"]))
     return anomaly + _by_month(anomaly, state["climatology"])
@@ -285,15 +298,22 @@ def _learn_boosting(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
     target = ds["tsl"].compute().transpose(*location_dims(raw), TIME, LAYER)
     values = target.values.reshape(-1, *target.shape[-2:])[windows.location, windows.end]
     training = _inside(ds, windows, period)[:, None] & np.isfinite(values)
-    x = _flat_table(windows)
+    x = _flat_table(windows, np.arange(windows.cube.shape[0]))
     # One thread a layer: OpenMP inside a fit this small costs more than it brings.
     regressors = Parallel(n_jobs=-1, prefer="threads")(
         delayed(_boost)(x[use], y[use]) for use, y in zip(training.T, values.T, strict=True)
     )
-    return {"statistics": statistics, "regressors": regressors, "layers": _layers(target)}
+    return {
+        "statistics": statistics,
+        "regressors": regressors,
+        "layers": _layers(target),
+        "places": location_index(raw, location_dims(raw)),
+    }
 
 
 def _boost(x: np.ndarray, y: np.ndarray) -> Any:
+    if not y.size:
+        return None  # a layer without observations; it has no answer
     ensemble, threads = (
         require(
             module,
@@ -313,15 +333,34 @@ def _boost(x: np.ndarray, y: np.ndarray) -> Any:
         ).fit(x, y)
 
 
-def _flat_table(windows: Windows) -> np.ndarray:
-    return np.column_stack([windows.flat()[windows.rows], windows.location])
+def _known(state: State, ds: xr.Dataset) -> xr.Dataset:
+    """Statistics of the features at the places of ``ds``."""
+    learned: xr.Dataset = state["statistics"]
+    return learned.map(_at, like=ds)
+
+
+def _numbers(raw: xr.DataArray, state: State) -> np.ndarray:
+    """Number in training of each location of ``raw``."""
+    asked = location_index(raw, location_dims(raw))
+    numbers = state["places"].get_indexer(asked)
+    if (numbers < 0).any():
+        raise ModelMismatchError(
+            f"the baseline knows the locations {state['places'][:6].tolist()}; the data also have "
+            f"{asked[numbers < 0][:6].tolist()}. Select its own, or fit on these."
+        )
+    return numbers
+
+
+def _flat_table(windows: Windows, numbers: np.ndarray) -> np.ndarray:
+    return np.column_stack([windows.flat()[windows.rows], numbers[windows.location]])
 
 
 def _run_boosting(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
-    raw = build_features(ds, spec.features, statistics=state["statistics"], length=spec.length)
+    raw = build_features(ds, spec.features, statistics=_known(state, ds), length=spec.length)
     windows = make_windows(raw, spec)
-    x = _flat_table(windows)
-    values = np.column_stack([regressor.predict(x) for regressor in state["regressors"]])
+    x = _flat_table(windows, _numbers(raw, state))
+    missing = np.full(len(windows), np.nan)
+    values = np.column_stack([r.predict(x) if r else missing for r in state["regressors"]])
     return windows.label(values, state["layers"])
 
 

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,9 +88,10 @@ def read_archive(
             }
     except zipfile.BadZipFile as error:
         raise CheckpointError(_foreign(path, f"not a whole zip file: {error}")) from error
-    except (ValueError, EOFError, UnicodeDecodeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+    except CheckpointError:
+        raise
+    # what zipfile, zlib and numpy raise on damaged bytes (RuntimeError: "is encrypted")
+    except (ValueError, EOFError, RuntimeError, IsADirectoryError, zlib.error) as error:
         raise CheckpointError(_foreign(path, str(error))) from error
     _verify(path, content, flat)
     datasets = {
