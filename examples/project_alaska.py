@@ -62,7 +62,7 @@ scores = ds.permafrost.evaluate(fitted, changes=["rcp85"])
 table = xp.scoreboard(scores)
 say("scores on 2019-2023, and the change 2081-2100 minus 2001-2023 under RCP8.5 [K]:")
 with pd.option_context("display.width", 250, "display.max_columns", 40):
-    print(table.to_string(float_format="%.2f", na_rep="-"))
+    print(table.to_string(float_format="{:.2f}".format, na_rep="-"))
 
 # %%
 # Twenty-year means, averaged over the bands.

@@ -78,7 +78,7 @@ scores = stations.permafrost.evaluate(
 )
 pd.set_option("display.width", 250, "display.max_columns", 40)
 say(f"2014-2023, mean of {options.members} members, features {', '.join(features)}:")
-print(xp.scoreboard(scores).to_string(float_format="%.3f"))
+print(xp.scoreboard(scores).to_string(float_format="{:.3f}".format))
 
 # %%
 # Scenarios: the climate model's air temperature at the stations, and a model that needs no more.
@@ -97,7 +97,7 @@ air = experiment.permafrost.fit(
 )
 scores = experiment.permafrost.evaluate(air, test=test)
 say("the same years, from air temperature and the season alone:")
-print(xp.scoreboard(scores).to_string(float_format="%.3f"))
+print(xp.scoreboard(scores).to_string(float_format="{:.3f}".format))
 
 projection = experiment.permafrost.project(air, ssp="all")
 means = xp.plot.period_means(projection).mean("station")

@@ -10,8 +10,9 @@
 ``boosting``             gradient boosting on the flattened window and the location
 =======================  =====================================================================
 
-The persistences know the soil's own past, which no network here is given. Beyond the last
-observed month they have nothing but that month (or year) to go on.
+The persistences know the soil's own past, which no network here is given. Beyond the record,
+``persistence`` is NaN, ``persistence_year`` repeats the last year, and ``damped_persistence`` fades
+into the climatology.
 """
 
 from __future__ import annotations
@@ -176,10 +177,13 @@ def _run_persistence_year(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.
 def _persist(ds: xr.Dataset, *, lag: int) -> xr.DataArray:
     target, n_known = _observed(ds)
     source = np.arange(target.sizes[TIME]) - lag
-    beyond = source >= n_known  # repeat the last known month, or year
+    beyond = source >= n_known  # there the last known year is repeated
     source[beyond] = n_known - lag + (source[beyond] - n_known) % lag
+    known = source >= 0
+    if lag < 12:  # a month carried on is no forecast of other seasons; a year carried on is one
+        known &= ~beyond
     values = target.isel({TIME: np.maximum(source, 0)}).assign_coords({TIME: target[TIME]})
-    return values.where(xr.DataArray(source >= 0, dims=TIME, coords={TIME: target[TIME]}))
+    return values.where(xr.DataArray(known, dims=TIME, coords={TIME: target[TIME]}))
 
 
 def _learn_damped(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
@@ -260,7 +264,7 @@ def _ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
     The penalty is the one that errs least on the last quarter of the training months.
     """
     cut = int(0.75 * len(y))
-    penalties = np.geomspace(1.0, 1e4, 13)
+    penalties = np.geomspace(1.0, 1e6, 19)
     trial = _solve(x[:cut], y[:cut], penalties)
     error = [np.mean((x[cut:] @ w[:-1] + w[-1] - y[cut:]) ** 2) for w in trial]
     best = penalties[int(np.argmin(error))]

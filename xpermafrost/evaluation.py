@@ -424,10 +424,10 @@ def scoreboard(scores: xr.Dataset) -> pd.DataFrame:
             for k, label in enumerate(layers):
                 table[f"{scenario} {label}"] = mean.isel(layer=k).values
         if "change_truth" in scores:
-            truth = pd.Series(np.nan, index=table.columns, dtype=object, name="truth")
+            truth: dict[str, Any] = dict.fromkeys(table.columns, np.nan)
             for scenario in scores["scenario"].values:
                 mean = scores["change_truth"].sel(scenario=scenario).mean(places)
                 for k, label in enumerate(layers):
                     truth[f"{scenario} {label}"] = float(mean.isel(layer=k))
-            table = pd.concat([table, truth.to_frame().T])
+            table.loc["truth"] = truth
     return table

@@ -64,7 +64,7 @@ class TrainingConfig:
 
     epochs: int = 60
     batch_size: int = 128
-    learning_rate: float = 4e-3
+    learning_rate: float = 5e-3
     weight_decay: float = 1e-2
     target: str = "raw"
     validation_years: int = 0
