@@ -71,7 +71,7 @@ def main() -> None:
         rising = (da.sel(scenario=three).diff("scenario") > 0).all("scenario")
         mean = (da.sel(scenario=three).mean("band").diff("scenario") > 0).all("scenario")
         print(
-            f"{label}: RCP2.6 < 4.5 < 8.5 in 2081-2100 in {int(rising.sum())} of 24 bands x layers, "
+            f"{label}: RCP2.6 < 4.5 < 8.5 in 2081-2100 in {int(rising.sum())} of 24, "
             f"{int(mean.sum())} of 4 layers of the mean over bands"
         )
     print("change [K], mean of bands, by layer; truth beside it")
