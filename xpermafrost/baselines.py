@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from ._checks import choose, require_variables
@@ -254,7 +255,7 @@ def _learn_ridge(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
             if known.sum() >= 24:
                 solved = _ridge(x[known], y[known, layer])
                 weights[place, layer], penalty[place, layer] = solved
-    state.update(weights=weights, penalty=penalty, places=location_index(raw, places))
+    state.update(weights=weights, penalty=penalty, places=_labels(raw))
     return state
 
 
@@ -311,7 +312,7 @@ def _learn_boosting(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
         "statistics": statistics,
         "regressors": regressors,
         "layers": _layers(target),
-        "places": location_index(raw, location_dims(raw)),
+        "places": _labels(raw),
     }
 
 
@@ -343,9 +344,13 @@ def _known(state: State, ds: xr.Dataset) -> xr.Dataset:
     return learned.map(_at, like=ds)
 
 
+def _labels(raw: xr.DataArray) -> pd.Index:
+    return location_index(raw, tuple(str(d) for d in location_dims(raw)))
+
+
 def _numbers(raw: xr.DataArray, state: State) -> np.ndarray:
     """Number in training of each location of ``raw``."""
-    asked = location_index(raw, location_dims(raw))
+    asked = _labels(raw)
     numbers = state["places"].get_indexer(asked)
     if (numbers < 0).any():
         raise ModelMismatchError(

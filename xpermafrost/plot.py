@@ -10,6 +10,7 @@ import xarray as xr
 
 from ._checks import require_dims
 from ._optional import require
+from .errors import DimensionError
 from .schema import LAYER, SCENARIO, TIME, layer_bounds, location_dims
 
 #: Colours of scenarios, distinct to the colour-blind (Okabe & Ito 2008); blue cool, red warm.
@@ -69,9 +70,10 @@ def scenario_fans(
     """
     plt = require("matplotlib.pyplot", purpose="figures", install="pip install 'xpermafrost[plot]'")
     require_dims(projection, (SCENARIO, LAYER, TIME), step="scenario_fans")
-    (place,) = location_dims(projection) or ("place",)
+    projection = _one_place_dim(projection)
+    (place,) = location_dims(projection)
     yearly = _annual(projection)
-    past = None if observed is None else _annual(observed)
+    past = None if observed is None else _annual(_one_place_dim(observed))
     rows, columns = yearly.sizes[place], yearly.sizes[LAYER]
     figure, axes = plt.subplots(
         rows,
@@ -100,7 +102,7 @@ def scenario_fans(
                 ax.set_ylabel(f"{projection[place].values[i]}\n[degC]", fontsize=9)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.suptitle(title or _title(projection, window), fontsize=11)
+    figure.suptitle((title or _title(projection, window)) + _mark(projection), fontsize=11)
     return figure
 
 
@@ -134,13 +136,27 @@ def _fans(ax: Any, yearly: xr.DataArray, window: int) -> None:
         ax.plot(mean["year"], mean, lw=1.8, color=line.get_color(), label=scenario_label(str(name)))
 
 
+def _mark(da: xr.DataArray) -> str:
+    """What is simulated is marked in every figure, under every title."""
+    return "  |  SIMULATED sample world" if "simulated" in da.attrs else ""
+
+
+def _one_place_dim(da: xr.DataArray) -> xr.DataArray:
+    places = location_dims(da)
+    if len(places) > 1:
+        raise DimensionError(
+            f"scenario_fans draws one location dim, a row of panels each; {da.name!r} has "
+            f"{places}. Reduce or stack it first: da.mean('lon')."
+        )
+    return da if places else da.expand_dims(place=[""])
+
+
 def _title(projection: xr.DataArray, window: int) -> str:
     model = projection.attrs.get("model", "")
     method = projection.attrs.get("adjustment", "")
-    mark = "  |  SIMULATED sample world" if "simulated" in projection.attrs else ""
     return (
         f"Soil temperature, annual mean and {window}-year mean +- 1 s.d. of years  |  "
-        f"{model}, adjustment {method}{mark}"
+        f"{model}, adjustment {method}"
     )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from . import __version__, bias
-from ._checks import check_monthly, choose, month_index, month_name
+from ._checks import check_monthly, choose, month_index, month_name, require_variables
 from .errors import MissingVariableError, TimeAxisError
 from .experiment import choose_scenarios, reference_of, scenarios_of, series_of
 from .features import needed_variables
@@ -61,8 +61,8 @@ def project(
         Years that train the adjustment; by default those common to reference and climate model.
     extend : str, optional
         Scenario that continues ``historical`` through the reference period when the adjustment
-        is trained; by default a middle one. One training serves every scenario, so that the
-        adjustment adds nothing to their difference.
+        is trained; by default a middle one, whichever are asked for. One training serves every
+        scenario, so that the adjustment adds nothing to their difference.
     members : {"mean", "all"}
         The ensemble mean, or a ``member`` dimension.
     train, n_members, seed, config, device, progress
@@ -117,14 +117,12 @@ def project(
     )
     start = future_start(ds)
     parts = [_one(model, forcing[name], start, members, device) for name in names]
-    out = xr.concat(
-        parts,
-        dim=pd.Index(names, name=SCENARIO),
-        coords="different",
-        compat="equals",
-        combine_attrs="override",
+    labels = pd.Index(names, name=SCENARIO)
+    out, share = (
+        xr.concat(each, dim=labels, coords="minimal", compat="override", combine_attrs="override")
+        for each in zip(*parts, strict=True)
     )
-    share = out["outside_training_range"]
+    out = out.assign_coords(outside_training_range=share)
     call = (
         f"xpermafrost {__version__}: project(model={model.id}, scenario={names}, "
         f"adjustment={method}, {forcing[names[0]].attrs.get('adjustment', '')})"
@@ -139,12 +137,12 @@ def project(
 
 def _one(
     model: FittedModel, forcing: xr.Dataset, start: np.datetime64, members: str, device: str
-) -> xr.DataArray:
+) -> tuple[xr.DataArray, xr.DataArray]:
     index = model.check_inputs(forcing)
     raw = model.features(forcing)
     future = {TIME: slice(start, None)}
     out = model.predict_features(raw, index=index, members=members, device=device).sel(future)
-    return out.assign_coords(outside_training_range=model.outside_range(raw).sel(future))
+    return out, model.outside_range(raw).sel(future)
 
 
 def future_start(ds: xr.Dataset) -> np.datetime64:
@@ -182,6 +180,7 @@ def scenario_forcing(
         reference is kept (NaN afterwards), and the reference's static fields.
     """
     reference = reference_of(ds)
+    require_variables(reference, variables, step="the projection")
     dynamic = [v for v in variables if TIME in reference[v].dims]
     static = [v for v in variables if TIME not in reference[v].dims]
     _present(ds, names, dynamic)
@@ -218,7 +217,8 @@ def _adjusted(
     series = {name: series_of(ds, name)[dynamic].compute() for name in names}
     if method == "none":
         return {n: s.assign_attrs(adjustment="forcing not adjusted") for n, s in series.items()}
-    extend = extend or _extension(ds, names)
+    extend = extend or _extension(ds, dynamic)
+    _present(ds, [extend], dynamic)
     training = series[extend] if extend in series else series_of(ds, extend)[dynamic].compute()
     _overlaps(reference, training, extend)
     trained = bias.train(
@@ -235,22 +235,36 @@ def _adjusted(
     }
 
 
-def _extension(ds: xr.Dataset, names: Sequence[str]) -> str:
+def _extension(ds: xr.Dataset, dynamic: list[str]) -> str:
+    """The same whichever scenarios are asked for, so that asking for fewer changes none."""
     available = scenarios_of(ds)
-    return next((name for name in _MIDDLE if name in available), names[0])
+    candidates = [name for name in (*_MIDDLE, *available) if name in available]
+    for name in candidates:
+        if not _lacking(ds, name, dynamic):
+            return name
+    return candidates[0]
+
+
+def _lacking(ds: xr.Dataset, name: str, dynamic: list[str]) -> str | None:
+    """First variable of which a scenario has nothing."""
+    if name not in scenarios_of(ds):
+        return None  # said elsewhere, with the close matches
+    for variable in dynamic:
+        da = ds[variable]
+        if SCENARIO not in da.dims or not bool(da.sel({SCENARIO: name}).notnull().any()):
+            return variable
+    return None
 
 
 def _present(ds: xr.Dataset, names: Sequence[str], dynamic: list[str]) -> None:
     for name in names:
-        for variable in dynamic:
-            da = ds[variable]
-            absent = SCENARIO not in da.dims
-            if absent or not bool(da.sel({SCENARIO: name}).notnull().any()):
-                label = VARIABLES[variable].long_name if variable in VARIABLES else variable
-                raise MissingVariableError(
-                    f"the model reads {variable!r} ({label}), which scenario {name!r} lacks. "
-                    "Fit a model on what the scenarios have: fit(features=[...])."
-                )
+        variable = _lacking(ds, name, dynamic)
+        if variable is not None:
+            label = VARIABLES[variable].long_name if variable in VARIABLES else variable
+            raise MissingVariableError(
+                f"the model reads {variable!r} ({label}), which scenario {name!r} lacks. "
+                "Fit a model on what the scenarios have: fit(features=[...])."
+            )
 
 
 def _continues(reference: xr.Dataset, future: xr.Dataset, name: str) -> None:
@@ -287,6 +301,14 @@ def reference_mean(ds: xr.Dataset) -> xr.DataArray:
     return climatology.mean("month").compute() - FREEZING_POINT
 
 
+def _whole_mean(da: xr.DataArray, period: tuple[str, str]) -> xr.DataArray:
+    """Mean over a period that is covered in full, else NaN: half a period is another climate."""
+    some = da.sel({TIME: slice(*period)})
+    months = pd.period_range(pd.Period(period[0], "M"), pd.Period(period[1]).end_time, freq="M")
+    whole = some.sizes[TIME] == len(months)
+    return some.mean(TIME, skipna=False) if whole else da.isel({TIME: 0}, drop=True) * np.nan
+
+
 def projected_changes(
     ds: xr.Dataset,
     predictors: Sequence[Predictor],
@@ -304,16 +326,16 @@ def projected_changes(
     -------
     Dataset
         ``change (model, scenario, location..., layer)`` [K], and ``change_truth`` alike
-        without ``model`` where there is a truth.
+        without ``model`` where there is a truth. NaN where ``period`` is not covered in full.
     """
     needed: dict[str, None] = {}
     for predictor in predictors:
         needed.update(dict.fromkeys(needed_variables(predictor.spec.features)))
     forcing = scenario_forcing(ds, list(scenarios), variables=list(needed), method=method)
-    base, future = reference_mean(ds), {TIME: slice(*period)}
+    base = reference_mean(ds)
     rows = [
         xr.concat(
-            [p.predict(forcing[name]).sel(future).mean(TIME) - base for name in scenarios],
+            [_whole_mean(p.predict(forcing[name]), period) - base for name in scenarios],
             dim=pd.Index(list(scenarios), name=SCENARIO),
             coords="minimal",
             compat="override",
@@ -324,7 +346,7 @@ def projected_changes(
     changes = xr.concat(rows, dim=names, coords="minimal", compat="override")
     result = changes.rename("change").to_dataset()
     if "tsl_truth" in ds:
-        truth = ds["tsl_truth"].sel({SCENARIO: list(scenarios), **future}).mean(TIME).compute()
+        truth = _whole_mean(ds["tsl_truth"].sel({SCENARIO: list(scenarios)}), period).compute()
         result["change_truth"] = truth - FREEZING_POINT - base
     for da in result.data_vars.values():
         da.attrs = {

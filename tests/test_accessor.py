@@ -1,0 +1,116 @@
+"""The accessor adds nothing: each method is its function."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import xpermafrost as xp
+from xpermafrost import testing
+from xpermafrost.accessor import PermafrostDataArray, PermafrostDataset
+from xpermafrost.experiment import with_scenarios
+from xpermafrost.regions import LatitudeBands, reduce
+
+SMALL = {"options": {"hidden": 8}, "jobs": 1, "progress": False}
+
+
+def test_it_keeps_the_object_and_nothing_else(ds):
+    for accessor, obj in ((PermafrostDataset, ds), (PermafrostDataArray, ds["tas"])):
+        made = accessor(obj)
+        assert vars(made) == {"_obj": obj} or list(vars(made)) == ["_obj"]
+        assert made._obj is obj
+
+
+def test_methods_have_the_parameters_of_their_functions():
+    """What a function can do its method can do, under the same names and defaults."""
+    functions = {
+        "identify": xp.identify,
+        "standardize": xp.standardize,
+        "reduce": xp.reduce,
+        "with_scenarios": xp.with_scenarios,
+        "fit": xp.fit,
+        "project": xp.project,
+        "evaluate": xp.evaluate,
+        "to_cf": xp.to_cf,
+        "to_netcdf": xp.to_netcdf,
+    }
+    for name, function in functions.items():
+        mine = list(inspect.signature(getattr(PermafrostDataset, name)).parameters.values())[1:]
+        theirs = list(inspect.signature(function).parameters.values())[1:]
+        assert [(p.name, p.kind, p.default) for p in mine] == [
+            (p.name, p.kind, p.default) for p in theirs
+        ], name
+
+
+def test_every_public_method_is_known_to_this_test():
+    public = {n for n in vars(PermafrostDataset) if not n.startswith("_")}
+    assert {"fit", "project", "evaluate", "reduce", "standardize", "to_netcdf"} <= public
+    for name in public:
+        method = getattr(PermafrostDataset, name)
+        assert method.__doc__, name
+        kinds = {p.kind for p in inspect.signature(method).parameters.values()}
+        assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}, name
+
+
+def test_reduce():
+    grid = xr.Dataset(
+        {"tas": (("lat", "lon"), np.arange(4.0).reshape(2, 2), {"units": "K"})},
+        coords={"lat": [60.5, 61.5], "lon": [-150.0, -149.0]},
+    )
+    bands = LatitudeBands((60, 61, 62))
+    xr.testing.assert_identical(grid.permafrost.reduce(bands), reduce(grid, bands))
+
+
+def test_with_scenarios(ds):
+    parts = {"rcp85": testing.canonical(start="2006")}
+    xr.testing.assert_identical(ds.permafrost.with_scenarios(parts), with_scenarios(ds, parts))
+
+
+def test_standardize_and_identify(ds):
+    xr.testing.assert_identical(ds.permafrost.standardize(), xp.standardize(ds))
+    assert ds.permafrost.identify().equals(xp.identify(ds))
+
+
+def test_fit_and_project(world, world_gru, quick):
+    fitted = world.permafrost.fit("gru", config=quick, **SMALL)
+    xr.testing.assert_identical(
+        world.permafrost.project(fitted, rcp="8.5"), xp.project(world, world_gru, rcp="8.5")
+    )
+
+
+def test_evaluate(ds, gru):
+    options = {"baselines": ["climatology"], "bootstrap": 10}
+    xr.testing.assert_identical(
+        ds.permafrost.evaluate(gru, **options), xp.evaluate(ds, gru, **options)
+    )
+
+
+def test_cf_and_netcdf(ds, gru, tmp_path):
+    out = gru.predict(ds)
+    xr.testing.assert_identical(out.permafrost.to_cf(), xp.to_cf(out))
+    xr.testing.assert_identical(ds.permafrost.to_cf(), xp.to_cf(ds))
+    path = out.permafrost.to_netcdf(tmp_path / "a.nc")
+    assert path == tmp_path / "a.nc"
+    with pytest.raises(xp.errors.OutputExistsError, match="not overwritten silently"):
+        out.permafrost.to_netcdf(path)
+    with pytest.raises(xp.errors.OutputExistsError, match="not overwritten silently"):
+        ds.permafrost.to_netcdf(path)
+    ds.permafrost.to_netcdf(path, overwrite=True)
+
+
+def test_messages_are_not_hidden_by_the_accessor():
+    """An AttributeError inside an accessor would read "Dataset has no attribute permafrost"."""
+    with pytest.raises(xp.errors.PermafrostError):
+        xr.Dataset().permafrost.fit()
+    with pytest.raises(AttributeError, match="reduc"):
+        xr.Dataset().permafrost.reduc()
+
+
+def test_public_names_are_all_there():
+    for name in xp.__all__:
+        assert getattr(xp, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        xp.nothing  # noqa: B018
