@@ -1,0 +1,274 @@
+"""The training loop of one network, and many of them side by side."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ._checks import choose
+from .errors import DataError
+from .fitted import strided
+from .models import MODELS, build_model
+from .preparation import Prepared
+from .scaling import TARGET_TRANSFORMS
+
+#: Losses of one error, by name; half a standard deviation is where Huber's turns linear.
+LOSSES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "mse": torch.square,
+    "huber": lambda error: (
+        2 * nn.functional.huber_loss(error, torch.zeros_like(error), reduction="none", delta=0.5)
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a network is trained.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training windows, at most.
+    batch_size : int
+        Windows per step.
+    learning_rate : float
+        Peak of the one-cycle schedule (Smith & Topin 2019).
+    weight_decay : float
+        Of AdamW (Loshchilov & Hutter 2019).
+    target : {"residual", "raw"}
+        Learn the departure from the location-month climatology, or the temperature itself.
+    validation_years : int
+        Last years of the training period held out to stop early; 0 trains on all of them.
+    patience : int
+        Epochs without a better validation loss before stopping; the best weights are kept.
+    loss : {"huber", "mse"}
+        Huber's loss (Huber 1964) with its bend at half a standard deviation, or squared error.
+    recency_years : float, optional
+        Months count by exp(-age / recency_years) in the loss and in the climatology of the
+        target, their age taken from the end of the training period: where sites drift, the
+        recent years say more. None: all alike.
+    clip : float
+        Largest norm of the gradient.
+
+    References
+    ----------
+    Smith, L. N. & Topin, N. (2019), Super-convergence, SPIE 11006.
+    Loshchilov, I. & Hutter, F. (2019), Decoupled weight decay regularization, ICLR.
+    Huber, P. J. (1964), Robust estimation of a location parameter, Ann. Math. Statist. 35(1).
+    """
+
+    epochs: int = 60
+    batch_size: int = 128
+    learning_rate: float = 5e-3
+    weight_decay: float = 1e-2
+    target: str = "raw"
+    validation_years: int = 0
+    patience: int = 15
+    loss: str = "huber"
+    recency_years: float | None = None
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        choose("target transform", self.target, TARGET_TRANSFORMS)
+        choose("loss", self.loss, LOSSES)
+        for name in ("epochs", "batch_size", "learning_rate", "patience", "clip"):
+            if not getattr(self, name) > 0:
+                raise DataError(f"{name} must be positive; got {getattr(self, name)}.")
+        if self.recency_years is not None and not self.recency_years > 0:
+            raise DataError(f"recency_years must be positive or None; got {self.recency_years}.")
+        if self.validation_years < 0 or self.weight_decay < 0:
+            raise DataError("validation_years and weight_decay must not be negative.")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One network to train from one seed."""
+
+    name: str
+    seed: int
+    options: dict[str, Any]
+    config: TrainingConfig
+    device: str
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training process needs, as plain arrays."""
+
+    cube: np.ndarray
+    rows: np.ndarray
+    location: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+    training: np.ndarray
+    validation: np.ndarray
+    length: int
+
+
+#: Optimizer steps that take about as long as two processes need to start and import torch.
+WORTH_PROCESSES = 2000
+
+Result = tuple[dict[str, np.ndarray], np.ndarray]
+
+
+def run_tasks(
+    tasks: list[Task], prepared: Prepared, *, jobs: int | None, progress: bool | None
+) -> list[Result]:
+    """Train every task, here or in processes of one thread each; the bits are the same."""
+    windows = prepared.windows
+    data = TrainingData(
+        windows.cube,
+        windows.rows,
+        windows.location,
+        prepared.target,
+        prepared.weight,
+        prepared.training,
+        prepared.validation,
+        windows.spec.length,
+    )
+    jobs = min(len(tasks), jobs or _default_jobs(tasks, data))
+    shown = sys.stderr.isatty() if progress is None else progress
+    if jobs == 1 or any(task.device != "cpu" for task in tasks):
+        return [train_net(task, data, progress=shown) for task in tasks]
+    from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
+    from tqdm.auto import tqdm
+
+    # loky does not import the caller's script again, so scripts need no __main__ guard
+    work = Parallel(n_jobs=jobs, backend="loky", return_as="generator")(
+        delayed(_train_apart)(task, MODELS[task.name], data) for task in tasks
+    )
+    results = list(tqdm(work, total=len(tasks), desc="networks", disable=not shown))
+    get_reusable_executor().shutdown(wait=True)  # idle workers would hold a torch each
+    return results
+
+
+def _default_jobs(tasks: list[Task], data: TrainingData) -> int:
+    """One process a core, where the training is longer than the start of the processes."""
+    steps = sum(
+        task.config.epochs * -(-data.training.size // task.config.batch_size) for task in tasks
+    )
+    return (os.cpu_count() or 1) if steps > WORTH_PROCESSES else 1
+
+
+def _train_apart(task: Task, builder: Any, data: TrainingData) -> Result:
+    MODELS.setdefault(task.name, builder)  # a network of the user's own, sent along
+    return train_net(task, data, progress=False)
+
+
+@contextmanager
+def _alone(seed: int) -> Iterator[None]:
+    """One thread and a seeded generator, both put back afterwards."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def train_net(task: Task, data: TrainingData, *, progress: bool) -> Result:
+    """Train one network; its weights, and its losses ``(2, epoch)``."""
+    with _alone(task.seed):
+        net = build_model(
+            task.name,
+            n_features=data.cube.shape[2],
+            n_locations=data.cube.shape[0],
+            n_layers=data.target.shape[1],
+            length=data.length,
+            options=task.options,
+        ).to(task.device)
+        losses = _epochs(net, task, data, progress=progress)
+    weights = {name: t.detach().cpu().numpy() for name, t in net.state_dict().items()}
+    return weights, losses
+
+
+def _epochs(net: nn.Module, task: Task, data: TrainingData, *, progress: bool) -> np.ndarray:
+    from tqdm.auto import trange
+
+    config, device = task.config, task.device
+    batches = _Batches(data, device, config.loss)
+    generator = torch.Generator().manual_seed(task.seed)
+    training = torch.from_numpy(data.training)
+    steps = -(-training.numel() // config.batch_size)
+    optimizer = torch.optim.AdamW(
+        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=config.learning_rate, total_steps=steps * config.epochs
+    )
+    losses = np.full((2, config.epochs), np.nan)
+    best, best_weights, since = np.inf, None, 0
+    for epoch in trange(config.epochs, desc=task.name, disable=not progress, leave=False):
+        net.train()
+        total = 0.0
+        for some in training[torch.randperm(training.numel(), generator=generator)].split(
+            config.batch_size
+        ):
+            loss = batches.loss(net, some)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), config.clip)
+            optimizer.step()
+            schedule.step()
+            total += float(loss.detach()) * some.numel()
+        losses[0, epoch] = total / training.numel()
+        if not data.validation.size:
+            continue
+        losses[1, epoch] = batches.validation_loss(net)
+        if losses[1, epoch] < best:
+            best, since = losses[1, epoch], 0
+            best_weights = {n: t.detach().clone() for n, t in net.state_dict().items()}
+        else:
+            since += 1
+            if since >= config.patience:
+                break
+    if best_weights is not None:
+        net.load_state_dict(best_weights)
+    return losses
+
+
+class _Batches:
+    """Windows gathered from one strided view; nothing is copied beyond a batch."""
+
+    def __init__(self, data: TrainingData, device: str, loss: str) -> None:
+        cube = torch.from_numpy(np.array(data.cube)).to(device)
+        self.width = cube.shape[2]
+        self.length = data.length
+        self.flat = strided(cube, data.length)
+        self.rows = torch.from_numpy(data.rows).to(device)
+        self.location = torch.from_numpy(data.location).to(device)
+        known = np.isfinite(data.target) * data.weight[:, None]
+        self.weight = torch.from_numpy(known.astype("float32")).to(device)
+        self.target = torch.from_numpy(np.nan_to_num(data.target)).to(device)  # of weight 0
+        self.validation = torch.from_numpy(data.validation)
+        self.measure = LOSSES[loss]
+
+    def loss(self, net: nn.Module, some: torch.Tensor) -> torch.Tensor:
+        """Weighted mean loss over the known targets of some windows."""
+        some = some.to(self.rows.device)
+        x = self.flat.index_select(0, self.rows[some]).view(-1, self.length, self.width)
+        error = net(x, self.location[some]) - self.target[some]
+        weight = self.weight[some]
+        return (self.measure(error) * weight).sum() / weight.sum()
+
+    @torch.no_grad()
+    def validation_loss(self, net: nn.Module) -> float:
+        """Mean loss over the validation windows."""
+        net.eval()
+        total, mass = 0.0, 0.0
+        for some in self.validation.split(2048):
+            weight = float(self.weight[some].sum())
+            total += float(self.loss(net, some)) * weight
+            mass += weight
+        return total / mass
