@@ -10,7 +10,7 @@ import xarray as xr
 
 from . import __version__, bias
 from ._checks import check_monthly, choose, month_index, month_name, require_variables
-from .errors import MissingVariableError, TimeAxisError
+from .errors import DataError, MissingVariableError, TimeAxisError
 from .experiment import choose_scenarios, reference_of, scenarios_of, series_of
 from .features import needed_variables
 from .fitted import FittedModel, Predictor
@@ -106,6 +106,11 @@ def project(
             config=config,
             device=device,
             progress=progress,
+        )
+    if not isinstance(model, FittedModel):
+        raise DataError(
+            f"project needs a network's name or a FittedModel; got {type(model).__name__}. For "
+            "baselines: predictor.predict(scenario_forcing(ds, names, variables=...)[name])."
         )
     forcing = scenario_forcing(
         ds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from ._checks import choose
+from ._checks import choose, require_dims
 from .errors import DataError
 from .schema import FEATURE, LAYER, TIME, location_dims
 
@@ -54,6 +54,7 @@ def fit_scaler(
     ('band', 'layer', 'month')
     """
     choose("target transform", transform, TARGET_TRANSFORMS)
+    require_dims(target, (LAYER, TIME), step="fit")
     places = location_dims(features)
     mean = features.mean((*places, TIME), dtype="float64")
     std = features.std((*places, TIME), dtype="float64")
