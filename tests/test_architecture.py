@@ -44,7 +44,7 @@ LAYERS = (
     ),
     ("models",),
     ("fitted",),
-    ("training",),
+    ("training", "_training_loop"),
     ("baselines",),
     ("projection",),
     ("evaluation", "explain"),
@@ -56,7 +56,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 #: Heavy packages, and the modules that may import them at their head.
 HEAVY = {
-    "torch": ("models", "fitted", "training", "explain"),
+    "torch": ("models", "fitted", "training", "_training_loop", "explain"),
     "numba": ("_reduce_kernels", "_quantile_kernels", "physics", "_sampleworld"),
     "shap": (),
     "xclim": (),
