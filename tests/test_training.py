@@ -65,7 +65,6 @@ def test_bits_do_not_depend_on_the_callers_generator_or_threads(ds, quick, gru):
     assert torch.get_num_threads() == threads
 
 
-@pytest.mark.xfail(reason="fit rebuilds the networks from the caller's generator")
 def test_the_callers_generator_is_left_alone(ds, quick, gru, tmp_path):
     torch.manual_seed(99)
     state = torch.get_rng_state()

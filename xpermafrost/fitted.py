@@ -18,7 +18,7 @@ from ._checks import choose, require_variables
 from .checkpoint import read_archive, write_archive
 from .errors import CheckpointError, DataError, ModelMismatchError, UnknownNameError
 from .features import build_features, needed_variables
-from .models import build_model
+from .models import load_network
 from .products import soil_temperature
 from .scaling import scale_features, unscale_target
 from .schema import FEATURE, LAYER, MEMBER, layer_bounds, location_dims
@@ -274,12 +274,12 @@ def load_model(path: str | os.PathLike[str]) -> FittedModel:
     nets = []
     for k in range(meta["members"]):
         prefix = f"nets/{k}/"
-        state = {
-            name.removeprefix(prefix): torch.from_numpy(values.copy())
+        weights = {
+            name.removeprefix(prefix): values
             for name, values in arrays.items()
             if name.startswith(prefix)
         }
-        nets.append(_rebuild(path, meta, scaler, template, spec, state))
+        nets.append(_rebuild(path, meta, scaler, template, spec, weights))
     return FittedModel(
         name=meta["name"],
         nets=tuple(nets),
@@ -299,12 +299,13 @@ def _rebuild(
     scaler: xr.Dataset,
     template: xr.Dataset,
     spec: WindowSpec,
-    state: dict[str, torch.Tensor],
+    weights: dict[str, np.ndarray],
 ) -> nn.Module:
     places = location_dims(template)
     try:
-        net = build_model(
+        return load_network(
             meta["name"],
+            weights,
             n_features=scaler.sizes[FEATURE],
             n_locations=int(np.prod([template.sizes[d] for d in places])),
             n_layers=template.sizes[LAYER],
@@ -316,13 +317,10 @@ def _rebuild(
             f"{str(path)!r} holds a network {meta['name']!r} that is not registered here. "
             f"Type xp.register_model({meta['name']!r}, YourNet) before loading."
         ) from error
-    try:
-        net.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(
             f"{str(path)!r} does not fit the network registered as {meta['name']!r}: {error}"
         ) from error
-    return net.eval()
 
 
 def location_index(obj: xr.Dataset | xr.DataArray, dims: tuple[str, ...]) -> pd.Index:

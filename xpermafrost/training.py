@@ -17,7 +17,7 @@ from .errors import DataError
 from .experiment import reference_of
 from .features import default_features
 from .fitted import FittedModel
-from .models import MODELS, build_model
+from .models import MODELS, load_network
 from .preparation import Period, Prepared, prepare
 from .windows import WindowSpec
 
@@ -169,18 +169,18 @@ def _fitted(
     config: TrainingConfig,
     seed: int,
 ) -> FittedModel:
-    nets = []
-    for weights, _ in group:
-        net = build_model(
+    nets = [
+        load_network(
             name,
+            weights,
             n_features=prepared.windows.cube.shape[2],
             n_locations=prepared.windows.cube.shape[0],
             n_layers=prepared.target.shape[1],
             length=prepared.windows.spec.length,
             options=options,
         )
-        net.load_state_dict({key: torch.from_numpy(np.array(v)) for key, v in weights.items()})
-        nets.append(net.eval())
+        for weights, _ in group
+    ]
     losses = np.stack([losses for _, losses in group])
     history = xr.Dataset(
         {

@@ -1,6 +1,6 @@
 """The five sequence networks of the first study, and the registry for your own."""
 
-from .base import EMBEDDING, MODELS, SequenceNet, build_model, register_model
+from .base import EMBEDDING, MODELS, SequenceNet, build_model, load_network, register_model
 from .bilstm import BiLSTM
 from .conv1dlstm import Conv1DLSTM
 from .gru import GRU
@@ -19,5 +19,6 @@ __all__ = [
     "TCN",
     "Transformer",
     "build_model",
+    "load_network",
     "register_model",
 ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -119,3 +120,30 @@ def build_model(
     if "length" in inspect.signature(builder).parameters:
         extra["length"] = length
     return builder(n_features, n_locations, n_layers, **extra)
+
+
+def load_network(
+    name: str,
+    weights: Mapping[str, np.ndarray],
+    *,
+    n_features: int,
+    n_locations: int,
+    n_layers: int,
+    length: int,
+    options: dict[str, Any],
+) -> nn.Module:
+    """Build the network ``name`` with known weights, for prediction.
+
+    The caller's random generator is left alone: building a network draws from it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        net = build_model(
+            name,
+            n_features=n_features,
+            n_locations=n_locations,
+            n_layers=n_layers,
+            length=length,
+            options=options,
+        )
+    net.load_state_dict({key: torch.from_numpy(np.array(v)) for key, v in weights.items()})
+    return net.eval()
