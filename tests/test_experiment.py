@@ -9,7 +9,13 @@ import pytest
 import xarray as xr
 
 from xpermafrost import testing
-from xpermafrost.errors import DimensionError, RegionError, ScenarioError, TimeAxisError
+from xpermafrost.errors import (
+    DimensionError,
+    PermafrostWarning,
+    RegionError,
+    ScenarioError,
+    TimeAxisError,
+)
 from xpermafrost.experiment import (
     as_experiment,
     choose_scenarios,
@@ -328,3 +334,12 @@ def test_layer_coordinates_survive_the_join(world):
     np.testing.assert_array_equal(
         layer_bounds(world), layer_bounds(xr.Dataset(coords=layer_coords()))
     )
+
+
+def test_scenario_layers_other_than_the_references_are_left_out_with_a_warning():
+    reference = testing.canonical(years=6)
+    other = testing.canonical(years=10, start="2003", edges=(0.0, 0.1, 0.5, 2.0))
+    with pytest.warns(PermafrostWarning, match=r"'rcp85' has \['tsl'\] on layers .* left out"):
+        whole = with_scenarios(reference, {"rcp85": other})
+    assert "tsl_esm" not in whole
+    xr.testing.assert_identical(whole["depth_bnds"], reference["depth_bnds"])

@@ -340,14 +340,25 @@ def test_what_lies_outside_the_training_range(ds, gru):
     assert float(share.sel(time=slice("2001", "2006")).max()) == 0.0
     hot = ds.assign(tas=(ds["tas"] + 60.0).assign_attrs(ds["tas"].attrs))
     np.testing.assert_allclose(
-        gru.outside_training_range(hot).sel(time=slice("2001", "2006")), 1 / 7
+        gru.outside_training_range(hot).sel(time=slice("2001", "2006")), 1 / 5
     )
 
 
 def test_the_hull_is_that_of_the_training_months(ds, gru):
     raw = build_features(ds.sel(time=slice("2001", "2006")), gru.spec.features)
-    np.testing.assert_array_equal(gru.scaler["feature_max"], raw.max("time"))
-    np.testing.assert_array_equal(gru.scaler["feature_min"], raw.min("time"))
+    for name, limit in (("feature_max", "max"), ("feature_min", "min")):
+        wanted = getattr(raw.groupby("time.month"), limit)("time")
+        np.testing.assert_array_equal(gru.scaler[name], wanted.transpose(*gru.scaler[name].dims))
+
+
+def test_an_august_in_january_is_outside(ds, gru):
+    """Within the range of the year, far outside that of its month."""
+    january = ds["time"].dt.month == 1
+    august = float(ds["tas"].sel(time=ds["time"].dt.month == 8).mean())
+    warm = ds.assign(tas=ds["tas"].where(~january, august).assign_attrs(ds["tas"].attrs))
+    share = gru.outside_training_range(warm)
+    assert float(share.sel(time=january).min()) > 0
+    assert float(share.sel(time=~january).sel(time=slice("2001", "2006")).max()) == 0
 
 
 def test_weights_by_age_follow_the_recent_years(ds):

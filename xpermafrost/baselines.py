@@ -30,11 +30,10 @@ from ._optional import require
 from .errors import DataError, ModelMismatchError
 from .experiment import reference_of
 from .features import SEASON, build_features, default_features, feature_statistics
-from .fitted import location_index
 from .preparation import Period, training_period
 from .products import soil_temperature
 from .schema import LAYER, TIME, location_dims
-from .windows import Windows, WindowSpec, make_windows
+from .windows import Windows, WindowSpec, location_index, make_windows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -224,6 +224,12 @@ def _spec(
                 f"models of horizon 0 and 1 are never mixed in one score; {odd or horizon} differ "
                 f"from {ready[0].name!r} (horizon {first.horizon}). Evaluate them apart."
             )
+        if features is not None or length not in (None, first.length):
+            raise DataError(
+                f"{ready[0].name!r} is fitted already, with a window of {first.length} months and "
+                f"the features {list(first.features)}; length= and features= are for models that "
+                "are fitted here. Leave them out."
+            )
         return first, []
     wanted = tuple(features or plan.features or ())
     lacking = [n for n in wanted if not set(needed_variables([n])) <= set(ds.data_vars)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from ._checks import check_monthly, month_index
-from .errors import DimensionError, RegionError, ScenarioError, unknown_name
+from .errors import DimensionError, PermafrostWarning, RegionError, ScenarioError, unknown_name
 from .regions import LatitudeBands, reduce, sample_points
 from .schema import HISTORICAL, LAYER, REFERENCE, SCENARIO, TIME, layer_bounds, location_dims
 
@@ -79,7 +80,7 @@ def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
         combine_attrs="override",
     )
     joined = joined[[*forcing[0].data_vars, *_extra(joined, forcing[0])]]
-    own = [_own_soil(ds, union) for ds in parts.values()]
+    own = [_own_soil(ds if n != REFERENCE else ds[[]], union) for n, ds in parts.items()]
     if any("tsl_esm" in ds for ds in own):
         soil = xr.concat(
             own, dim=joined[SCENARIO], join="outer", coords="minimal", compat="override"
@@ -90,7 +91,11 @@ def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
         "period_start": (SCENARIO, [ds.indexes[TIME][0] for ds in parts.values()]),
         "period_end": (SCENARIO, [ds.indexes[TIME][-1] for ds in parts.values()]),
     }
-    joined = joined.assign_coords(periods)
+    # bounds have a dimension that no variable shares, and would be lost
+    kept = {
+        n: c for n, c in reference.coords.items() if n not in joined.coords and TIME not in c.dims
+    }
+    joined = joined.assign_coords({**kept, **periods})
     order = [SCENARIO, *location_dims(joined), "layer", TIME]
     joined = joined.transpose(*[d for d in order if d in joined.dims], ...)
     lines = [str(reference.attrs.get("history", "")), f"xpermafrost.combine: {', '.join(parts)}"]
@@ -310,7 +315,8 @@ def with_scenarios(
     """Standardize climate-model Datasets, bring them to the reference's locations, and combine.
 
     Gridded Datasets are reduced to ``regions`` (the reference as well); for a station
-    reference the model's grid is sampled at the stations. Lazy on dask.
+    reference the model's grid is sampled at the stations. Variables on soil layers other than
+    the reference's are left out, with a warning. Lazy on dask.
 
     Parameters
     ----------
@@ -350,8 +356,24 @@ def with_scenarios(
                     f"scenario {name!r} is gridded and the reference has dims "
                     f"{tuple(reference.dims)}; pass regions=xp.alaska_bands() or your own."
                 )
-        parts[name] = ds
+        parts[name] = _on_the_same_layers(reference, ds, name)
     return combine(reference, **parts)
+
+
+def _on_the_same_layers(reference: xr.Dataset, ds: xr.Dataset, name: str) -> xr.Dataset:
+    try:
+        _same_layers(reference, ds, name)
+    except DimensionError:
+        layered = [str(n) for n, da in ds.data_vars.items() if LAYER in da.dims]
+        found = layer_bounds(ds).round(3).tolist()
+        warnings.warn(
+            f"{name!r} has {layered} on layers {found} m, which are not the reference's; they are "
+            "left out. Put them on its layers first if a model shall read them.",
+            PermafrostWarning,
+            stacklevel=3,
+        )
+        return ds.drop_dims(LAYER)
+    return ds
 
 
 __all__ = [

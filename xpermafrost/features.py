@@ -312,7 +312,10 @@ def _derived(ds: xr.Dataset, name: str, statistics: xr.Dataset | None) -> xr.Dat
 
 
 def _memory(anomaly: xr.DataArray, months: int) -> xr.DataArray:
-    """Exponential mean; a missing month counts as no anomaly, so that the memory fades over it."""
+    """Exponential mean from the first month of the record on, where it starts at no anomaly.
+
+    A missing month is missing here too; the memory fades over it.
+    """
     values = anomaly.fillna(0.0).transpose(TIME, ...)
     keep = np.exp(-1.0 / months)
     out = np.empty(values.shape)
@@ -320,7 +323,7 @@ def _memory(anomaly: xr.DataArray, months: int) -> xr.DataArray:
     for k, now in enumerate(values.values):
         state = keep * state + (1.0 - keep) * now
         out[k] = state
-    return values.copy(data=out)
+    return values.copy(data=out).where(anomaly.notnull())
 
 
 def _running(da: xr.DataArray, kind: str, months: int) -> xr.DataArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,15 +16,15 @@ import xarray as xr
 from torch import nn
 
 from . import __version__
-from ._checks import choose, require_variables
+from ._checks import check_monthly, choose, require_variables
 from .checkpoint import read_archive, write_archive
 from .errors import CheckpointError, DataError, ModelMismatchError, UnknownNameError
 from .features import build_features, needed_variables
 from .models import load_network
 from .products import soil_temperature
 from .scaling import scale_features, unscale_target
-from .schema import FEATURE, LAYER, MEMBER, layer_bounds, location_dims
-from .windows import Windows, WindowSpec, make_windows
+from .schema import FEATURE, LAYER, MEMBER, TIME, layer_bounds, location_dims
+from .windows import Windows, WindowSpec, location_index, make_windows
 
 #: Recurrent nets are fastest in batches of this size (see docs/architecture.md).
 PREDICTION_BATCH = 512
@@ -59,7 +61,7 @@ class FittedModel:
         Window and features.
     scaler : Dataset
         Statistics of the training months, see :func:`xpermafrost.scaling.fit_scaler`, with
-        ``feature_min`` and ``feature_max`` ``(location..., feature)``.
+        ``feature_min`` and ``feature_max`` ``(location..., feature, month)``.
     template : Dataset
         Coordinates of the locations and layers.
     statistics : Dataset
@@ -102,8 +104,10 @@ class FittedModel:
 
     @property
     def id(self) -> str:
-        """Short name of architecture and training data, used in provenance."""
-        return f"{self.name}-{str(self.info.get('data_hash', ''))[:12]}"
+        """Architecture and a hash of data, seeds, options and training: used in provenance."""
+        parts = [self.info.get(key) for key in ("data_hash", "seeds", "config")]
+        text = json.dumps([*parts, self.options], sort_keys=True, default=str)
+        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     @property
     def location_dims(self) -> tuple[str, ...]:
@@ -178,6 +182,7 @@ class FittedModel:
     def check_inputs(self, ds: xr.Dataset) -> np.ndarray:
         """Number of each of the locations of ``ds`` in the model; refuse what does not fit."""
         require_variables(ds, self.needs, step=f"the model {self.name!r}")
+        check_monthly(ds, step=f"the model {self.name!r}")
         given = tuple(str(d) for d in location_dims(ds[list(self.needs)]))
         mine = self.location_dims
         if set(mine) != set(given):
@@ -205,7 +210,8 @@ class FittedModel:
     def outside_training_range(self, ds: xr.Dataset) -> xr.DataArray:
         """Share of inputs outside the range seen in training, ``(location..., time)`` in 0..1.
 
-        The range is that of each feature at each location, over the training months.
+        The range is that of each feature, location and calendar month over the training years;
+        features that never vary within a month, such as the season, do not count.
         """
         self.check_inputs(ds)
         return self.outside_range(self.features(ds))
@@ -213,11 +219,16 @@ class FittedModel:
     def outside_range(self, raw: xr.DataArray) -> xr.DataArray:
         """As :meth:`outside_training_range`, from features already built."""
         scaler = self._at_locations(self.scaler, raw)
-        varying = (scaler["feature_max"] > scaler["feature_min"]).any(self.location_dims)
-        span = scaler["feature_max"] - scaler["feature_min"]
-        slack = 1e-6 * span
-        out = (raw < scaler["feature_min"] - slack) | (raw > scaler["feature_max"] + slack)
-        share = out.where(raw.notnull()).isel({FEATURE: varying.values}).mean(FEATURE)
+        low, high = scaler["feature_min"], scaler["feature_max"]
+        slack = 1e-6 * (high - low)
+        varying = (high > low).any([*self.location_dims, "month"])  # the season never leaves
+        month = raw[TIME].dt.month
+        low, high = (
+            limit.sel(month=month).drop_vars("month") for limit in (low - slack, high + slack)
+        )
+        share = ((raw < low) | (raw > high)).where(raw.notnull())
+        share = share.isel({FEATURE: varying.values}).mean(FEATURE)
+        share = share.transpose(*self.location_dims, TIME)
         return share.rename("outside_training_range").assign_attrs(
             long_name="share of inputs outside the range seen in training", units="1"
         )
@@ -321,19 +332,6 @@ def _rebuild(
         raise CheckpointError(
             f"{str(path)!r} does not fit the network registered as {meta['name']!r}: {error}"
         ) from error
-
-
-def location_index(obj: xr.Dataset | xr.DataArray, dims: tuple[str, ...]) -> pd.Index:
-    """Labels of the locations, stacked in the order of ``dims``.
-
-    Examples
-    --------
-    >>> from xpermafrost.testing import canonical
-    >>> location_index(canonical(years=1), ("band",)).tolist()
-    ['south', 'middle', 'north']
-    """
-    axes = [pd.Index(obj[d].values) for d in dims]
-    return axes[0] if len(axes) == 1 else pd.MultiIndex.from_product(axes, names=dims)
 
 
 def strided(cube: torch.Tensor, length: int) -> torch.Tensor:

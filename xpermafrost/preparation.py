@@ -12,7 +12,7 @@ import xarray as xr
 
 from . import __version__
 from ._checks import check_monthly, check_units, choose, month_index, require_variables
-from .errors import DataError, LeakageError
+from .errors import DataError, LeakageError, TimeAxisError
 from .features import build_features, feature_statistics, needed_variables
 from .scaling import fit_scaler, scale_features, scale_target
 from .schema import (
@@ -40,6 +40,10 @@ def training_period(ds: xr.Dataset, train: Period | str | None) -> tuple[np.date
     >>> [str(t)[:7] for t in training_period(canonical(years=10), None)]
     ['2001-01', '2008-12']
     """
+    if ds[TIME].dtype == object:
+        raise TimeAxisError(
+            "needed datetime64 months; found a cftime calendar. Type ds.permafrost.standardize()."
+        )
     time = pd.DatetimeIndex(ds.indexes[TIME])
     if train is None:
         years = np.unique(time.year)
@@ -122,7 +126,8 @@ def prepare(
         weight=None if recency_years is None else weight.sel(period),
     )
     scaler = scaler.assign(
-        feature_min=raw.sel(period).min(TIME), feature_max=raw.sel(period).max(TIME)
+        feature_min=raw.sel(period).groupby("time.month").min(TIME),
+        feature_max=raw.sel(period).groupby("time.month").max(TIME),
     )
     windows = make_windows(scale_features(raw, scaler), spec)
     scaled = scale_target(target, scaler).transpose(*places, TIME, LAYER)

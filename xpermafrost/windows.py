@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from ._checks import choose
@@ -178,3 +179,16 @@ def make_windows(features: xr.DataArray, spec: WindowSpec) -> Windows:
         excluded=int(inside.size - location.size),
         template=template,
     )
+
+
+def location_index(obj: xr.Dataset | xr.DataArray, dims: tuple[str, ...]) -> pd.Index:
+    """Labels of the locations, stacked in the order of ``dims``.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> location_index(canonical(years=1), ("band",)).tolist()
+    ['south', 'middle', 'north']
+    """
+    axes = [pd.Index(obj[d].values) for d in dims]
+    return axes[0] if len(axes) == 1 else pd.MultiIndex.from_product(axes, names=dims)
