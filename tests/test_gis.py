@@ -349,3 +349,11 @@ def test_made_up_data_of_the_package_round_trip_and_stay_canonical(make, tmp_pat
     order = ds["tsl"].dims
     np.testing.assert_array_equal(again["tsl"].transpose(*order), ds["tsl"])
     np.testing.assert_array_equal(again["depth_bnds"], layer_bounds(ds))
+
+
+def test_text_of_variable_width_is_not_cut_short(tmp_path):
+    names = np.array(["historical", "rcp85"], dtype=np.dtypes.StringDType())
+    da = xr.DataArray([1.0, 2.0], {"scenario": ("scenario", names)}, ("scenario",), name="x")
+    path = to_netcdf(da, tmp_path / "text.nc")
+    with xr.open_dataset(path) as ds:
+        assert from_cf(ds)["scenario"].values.tolist() == ["historical", "rcp85"]

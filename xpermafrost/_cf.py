@@ -110,7 +110,7 @@ def storable(ds: xr.Dataset, layout: dict[str, Any]) -> xr.Dataset:
     for name in list(ds.variables):
         variable = ds.variables[name]
         dtype = variable.dtype
-        if dtype.kind in "OUS":
+        if dtype.kind in "OUST":
             new = _characters(variable)
         elif dtype.kind == "b":
             new = variable.astype("int8")
@@ -119,7 +119,7 @@ def storable(ds: xr.Dataset, layout: dict[str, Any]) -> xr.Dataset:
             new = variable.astype("int32")
         else:
             continue
-        if dtype.kind != "O":
+        if dtype.kind not in "OT":
             layout["dtypes"][str(name)] = dtype.str
         ds = _replace(ds, name, new)
     return ds

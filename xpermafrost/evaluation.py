@@ -19,7 +19,7 @@ from .fitted import FittedModel, Predictor
 from .models import MODELS
 from .preparation import Period, training_period
 from .projection import projected_changes
-from .schema import FREEZING_POINT, LAYER, TIME, location_dims
+from .schema import FREEZING_POINT, LAYER, TIME, location_dims, name_axis
 from .training import TrainingConfig, fit_many
 from .windows import WindowSpec
 
@@ -295,7 +295,7 @@ def score(
         names = [f"{name}_{k}" if names.count(name) > 1 else name for k, name in enumerate(names)]
     predicted = xr.concat(
         [p.predict(ds).sel(span).astype("float64").drop_attrs() for p in predictors],
-        dim=pd.Index(names, name="model"),
+        dim=name_axis("model", names),
         coords="minimal",
         compat="override",
         join="exact",

@@ -12,7 +12,16 @@ import xarray as xr
 from ._checks import check_monthly, month_index
 from .errors import DimensionError, PermafrostWarning, RegionError, ScenarioError, unknown_name
 from .regions import LatitudeBands, reduce, sample_points
-from .schema import HISTORICAL, LAYER, REFERENCE, SCENARIO, TIME, layer_bounds, location_dims
+from .schema import (
+    HISTORICAL,
+    LAYER,
+    REFERENCE,
+    SCENARIO,
+    TIME,
+    layer_bounds,
+    location_dims,
+    name_axis,
+)
 
 
 def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
@@ -72,7 +81,7 @@ def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
     forcing = [_forcing(ds, union) for ds in parts.values()]
     joined = xr.concat(
         forcing,
-        dim=pd.Index(list(parts), name=SCENARIO),
+        dim=name_axis(SCENARIO, list(parts)),
         data_vars="all",
         coords="minimal",
         compat="override",

@@ -15,7 +15,7 @@ from .experiment import choose_scenarios, reference_of, scenarios_of, series_of
 from .features import needed_variables
 from .fitted import FittedModel, Predictor
 from .preparation import Period
-from .schema import FREEZING_POINT, HISTORICAL, SCENARIO, TIME, VARIABLES
+from .schema import FREEZING_POINT, HISTORICAL, SCENARIO, TIME, VARIABLES, name_axis
 from .training import TrainingConfig, fit
 
 Scenarios = str | float | Sequence[str] | None
@@ -122,7 +122,7 @@ def project(
     )
     start = future_start(ds)
     parts = [_one(model, forcing[name], start, members, device) for name in names]
-    labels = pd.Index(names, name=SCENARIO)
+    labels = name_axis(SCENARIO, names)
     out, share = (
         xr.concat(each, dim=labels, coords="minimal", compat="override", combine_attrs="override")
         for each in zip(*parts, strict=True)
@@ -341,13 +341,13 @@ def projected_changes(
     rows = [
         xr.concat(
             [_whole_mean(p.predict(forcing[name]), period) - base for name in scenarios],
-            dim=pd.Index(list(scenarios), name=SCENARIO),
+            dim=name_axis(SCENARIO, list(scenarios)),
             coords="minimal",
             compat="override",
         )
         for p in predictors
     ]
-    names = pd.Index([p.name for p in predictors], name="model")
+    names = name_axis("model", [p.name for p in predictors])
     changes = xr.concat(rows, dim=names, coords="minimal", compat="override")
     result = changes.rename("change").to_dataset()
     if "tsl_truth" in ds:

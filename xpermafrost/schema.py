@@ -273,6 +273,20 @@ def location_dims(obj: xr.DataArray | xr.Dataset) -> tuple[Hashable, ...]:
     return tuple(dim for dim in obj.dims if dim not in NON_LOCATION)
 
 
+def name_axis(dim: str, names: Sequence[str]) -> xr.DataArray:
+    """A dimension of names, to concatenate along, as numpy text of fixed width.
+
+    A pandas Index of names becomes variable-width text in newer versions, which files cut short.
+
+    Examples
+    --------
+    >>> name_axis("scenario", ["reference", "rcp85"]).dtype
+    dtype('<U9')
+    """
+    labels = np.asarray(list(names), dtype="U")
+    return xr.DataArray(labels, dims=dim, coords={dim: labels}, name=dim)
+
+
 def layer_coords(edges: Sequence[float] = ERA5LAND_EDGES) -> dict[str, xr.Variable]:
     """Coordinates of a stack of adjoining layers: ``layer``, ``depth`` and its bounds [m].
 
