@@ -83,13 +83,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--batch-size", type=int, default=128)
     options = parser.parse_args()
     ds = study_dataset()
-    config = TrainingConfig(epochs=options.epochs)
+    config = TrainingConfig(epochs=options.epochs, batch_size=options.batch_size)
     spec = WindowSpec(length=24, horizon=1, features=FEATURES + SEASON)
     prepared = prepare(ds, spec, train=TRAIN, transform=config.target)
     names = list(MODELS)
-    print(f"{prepared.training.size} windows of {prepared.windows.cube.shape[2]} features")
+    print(
+        f"{prepared.training.size} windows of {prepared.windows.cube.shape[2]} features, "
+        f"batches of {options.batch_size}"
+    )
     plain, ours = [], []
     for _ in range(options.rounds):
         begin = time.perf_counter()

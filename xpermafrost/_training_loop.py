@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -14,18 +16,16 @@ import torch
 from torch import nn
 
 from ._checks import choose
-from .errors import DataError
+from .errors import DataError, NotFittedError
 from .fitted import strided
 from .models import MODELS, build_model
 from .preparation import Prepared
 from .scaling import TARGET_TRANSFORMS
 
 #: Losses of one error, by name; half a standard deviation is where Huber's turns linear.
-LOSSES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "mse": torch.square,
-    "huber": lambda error: (
-        2 * nn.functional.huber_loss(error, torch.zeros_like(error), reduction="none", delta=0.5)
-    ),
+LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "mse": partial(nn.functional.mse_loss, reduction="none"),
+    "huber": partial(nn.functional.smooth_l1_loss, reduction="none", beta=0.5),
 }
 
 
@@ -113,8 +113,8 @@ class TrainingData:
     length: int
 
 
-#: Optimizer steps that take about as long as two processes need to start and import torch.
-WORTH_PROCESSES = 2000
+#: Optimizer steps that are worth a second process.
+WORTH_PROCESSES = 200
 
 Result = tuple[dict[str, np.ndarray], np.ndarray]
 
@@ -138,17 +138,48 @@ def run_tasks(
     shown = sys.stderr.isatty() if progress is None else progress
     if jobs == 1 or any(task.device != "cpu" for task in tasks):
         return [train_net(task, data, progress=shown) for task in tasks]
-    from joblib import Parallel, delayed
-    from joblib.externals.loky import get_reusable_executor
     from tqdm.auto import tqdm
 
-    # loky does not import the caller's script again, so scripts need no __main__ guard
-    work = Parallel(n_jobs=jobs, backend="loky", return_as="generator")(
+    # The longest first, so that the processes end together.
+    order = sorted(range(len(tasks)), key=lambda k: -_COST.get(tasks[k].name, 1.0))
+    work = _in_processes([tasks[k] for k in order], data, jobs)
+    done = list(tqdm(work, total=len(tasks), desc="networks", disable=not shown))
+    return [done[order.index(k)] for k in range(len(tasks))]
+
+
+#: Time of a step of the five networks, relative to a GRU's.
+_COST = {"transformer": 1.7, "bilstm": 1.3, "conv1dlstm": 1.0, "gru": 1.0, "tcn": 0.3}
+
+
+def _in_processes(tasks: list[Task], data: TrainingData, jobs: int) -> Iterator[Result]:
+    """Results in the order of ``tasks``, each from a process of one thread."""
+    if sys.platform == "linux" and not torch.cuda.is_initialized():
+        # A forked process is there at once, with the data and the networks of the user's own;
+        # it runs torch on one thread only, as the workers of torch's DataLoader do.
+        with get_context("fork").Pool(jobs, _inherit, (tasks, data)) as pool:
+            yield from pool.imap(_train_inherited, range(len(tasks)))
+        return
+    from joblib import Parallel, delayed
+
+    # loky does not import the caller's script again, so scripts need no __main__ guard.
+    yield from Parallel(n_jobs=jobs, backend="loky", return_as="generator")(
         delayed(_train_apart)(task, MODELS[task.name], data) for task in tasks
     )
-    results = list(tqdm(work, total=len(tasks), desc="networks", disable=not shown))
-    get_reusable_executor().shutdown(wait=True)  # idle workers would hold a torch each
-    return results
+
+
+_inherited: tuple[list[Task], TrainingData] | None = None
+
+
+def _inherit(tasks: list[Task], data: TrainingData) -> None:
+    global _inherited
+    _inherited = tasks, data
+
+
+def _train_inherited(number: int) -> Result:
+    if _inherited is None:
+        raise NotFittedError("a training process was started without its data.")
+    tasks, data = _inherited
+    return train_net(tasks[number], data, progress=False)
 
 
 def _default_jobs(tasks: list[Task], data: TrainingData) -> int:
@@ -258,9 +289,9 @@ class _Batches:
         """Weighted mean loss over the known targets of some windows."""
         some = some.to(self.rows.device)
         x = self.flat.index_select(0, self.rows[some]).view(-1, self.length, self.width)
-        error = net(x, self.location[some]) - self.target[some]
+        error = self.measure(net(x, self.location[some]), self.target[some])
         weight = self.weight[some]
-        return (self.measure(error) * weight).sum() / weight.sum()
+        return (error * weight).sum() / weight.sum()
 
     @torch.no_grad()
     def validation_loss(self, net: nn.Module) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -71,31 +73,30 @@ class TCN(SequenceNet):
             n_features, n_locations, n_layers, width=hidden, embedding=embedding, dropout=dropout
         )
         self.sizes = kernel_sizes(length)
-        self.lift = nn.Conv1d(self.n_inputs, hidden, 1)
-        self.convs = nn.ModuleList(nn.Conv1d(hidden, hidden, size) for size in self.sizes)
-        self.mixes = nn.ModuleList(nn.Conv1d(hidden, hidden, 1) for _ in self.sizes)
+        self.lift = nn.Linear(self.n_inputs, hidden)
+        # a convolution whose stride is its kernel size is a product with the joined steps
+        self.convs = nn.ModuleList(nn.Linear(size * hidden, hidden) for size in self.sizes)
+        self.mixes = nn.ModuleList(nn.Linear(hidden, hidden) for _ in self.sizes)
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
-        whole = 1
-        for size in self.sizes:
-            whole *= size
-        h = self.lift(x.transpose(1, 2))
-        h = F.pad(h, (whole - h.shape[2], 0))
+        h = self.lift(x)
+        h = F.pad(h, (0, 0, math.prod(self.sizes) - h.shape[1], 0))
         for size, conv, mix in zip(self.sizes, self.convs, self.mixes, strict=True):
-            new = F.gelu(F.conv1d(h, conv.weight, conv.bias, stride=size))  # type: ignore[arg-type]
-            h = h[:, :, size - 1 :: size] + mix(new)
-        return h[:, :, -1]
+            joined = h.reshape(h.shape[0], h.shape[1] // size, size * h.shape[2])
+            h = h[:, size - 1 :: size] + mix(F.gelu(conv(joined)))
+        return h[:, -1]
 
     def dense(self, x: torch.Tensor) -> torch.Tensor:
         """Codes ``(batch, time, width)`` of every step by dense dilated convolution.
 
         At steps that have a whole window before them the code is that of :meth:`encode`.
         """
-        h = self.lift(x.transpose(1, 2))
+        h = self.lift(x)
         dilation = 1
         for size, conv, mix in zip(self.sizes, self.convs, self.mixes, strict=True):
-            padded = F.pad(h, (dilation * (size - 1), 0))
-            new = F.gelu(F.conv1d(padded, conv.weight, conv.bias, dilation=dilation))  # type: ignore[arg-type]
-            h = h + mix(new)
+            kernel = conv.weight.unflatten(1, (size, -1)).transpose(1, 2)  # type: ignore[operator]
+            padded = F.pad(h.transpose(1, 2), (dilation * (size - 1), 0))
+            new = F.conv1d(padded, kernel, conv.bias, dilation=dilation)  # type: ignore[arg-type]
+            h = h + mix(F.gelu(new.transpose(1, 2)))
             dilation *= size
-        return h.transpose(1, 2)
+        return h
