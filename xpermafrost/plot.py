@@ -93,13 +93,16 @@ def scenario_fans(
             if past is not None:
                 one = past.isel({place: i, LAYER: j})
                 ax.plot(one["year"], one, color="black", lw=1.0, label="reference")
-            ax.axhline(0.0, color="0.5", lw=0.7, ls=":")
             ax.spines[["top", "right"]].set_visible(False)
             ax.tick_params(labelsize=8)
             if row == 0:
                 ax.set_title(_layer_label(*bounds[j]), fontsize=10)
             if j == 0:
                 ax.set_ylabel(f"{projection[place].values[i]}\n[degC]", fontsize=9)
+    for ax in axes.flat:
+        low, high = ax.get_ylim()
+        if low < 0.0 < high:  # elsewhere the line would flatten the curves
+            ax.axhline(0.0, color="0.5", lw=0.7, ls=":")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.suptitle((title or _title(projection, window)) + _mark(projection), fontsize=11)
