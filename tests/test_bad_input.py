@@ -272,3 +272,8 @@ def test_fit_of_a_cftime_calendar(ds):
     time = xr.date_range("2001-01", periods=96, freq="MS", calendar="360_day", use_cftime=True)
     with pytest.raises(TimeAxisError, match="standardize"):
         fit(ds.assign_coords(time=time))
+
+
+def test_an_experiment_is_projected_not_predicted(gru):
+    with pytest.raises(DimensionError, match=r"predicts one forcing.*'rcp85'.*project\(model\)"):
+        gru.predict(testing.experiment(years=8))

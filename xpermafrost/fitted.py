@@ -18,12 +18,12 @@ from torch import nn
 from . import __version__
 from ._checks import check_monthly, choose, require_variables
 from .checkpoint import read_archive, write_archive
-from .errors import CheckpointError, DataError, ModelMismatchError, UnknownNameError
+from .errors import CheckpointError, DataError, DimensionError, ModelMismatchError, UnknownNameError
 from .features import build_features, needed_variables
 from .models import load_network
 from .products import soil_temperature
 from .scaling import scale_features, unscale_target
-from .schema import FEATURE, LAYER, MEMBER, TIME, layer_bounds, location_dims
+from .schema import FEATURE, LAYER, MEMBER, SCENARIO, TIME, layer_bounds, location_dims
 from .windows import Windows, WindowSpec, location_index, make_windows
 
 #: Recurrent nets are fastest in batches of this size (see docs/architecture.md).
@@ -182,6 +182,12 @@ class FittedModel:
     def check_inputs(self, ds: xr.Dataset) -> np.ndarray:
         """Number of each of the locations of ``ds`` in the model; refuse what does not fit."""
         require_variables(ds, self.needs, step=f"the model {self.name!r}")
+        if SCENARIO in ds[list(self.needs)].dims:
+            raise DimensionError(
+                f"the model {self.name!r} predicts one forcing; the Dataset has the scenarios "
+                f"{ds[SCENARIO].values.tolist()}. Project them: ds.permafrost.project(model), or "
+                "select one: ds.sel(scenario='reference')."
+            )
         check_monthly(ds, step=f"the model {self.name!r}")
         given = tuple(str(d) for d in location_dims(ds[list(self.needs)]))
         mine = self.location_dims
