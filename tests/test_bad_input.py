@@ -277,3 +277,10 @@ def test_fit_of_a_cftime_calendar(ds):
 def test_an_experiment_is_projected_not_predicted(gru):
     with pytest.raises(DimensionError, match=r"predicts one forcing.*'rcp85'.*project\(model\)"):
         gru.predict(testing.experiment(years=8))
+
+
+def test_values_that_do_not_fit_their_units():
+    ds = testing.canonical(years=6)
+    lying = ds.assign(tsl=(ds["tsl"] - 273.15).assign_attrs(ds["tsl"].attrs))
+    with pytest.raises(UnitsError, match=r"'tsl' spans .* K; 'K' for this variable means 190 to"):
+        xp.fit(lying, "gru", **SMALL)

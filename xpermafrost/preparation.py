@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from . import __version__
-from ._checks import check_monthly, check_units, choose, month_index, require_variables
+from ._checks import check_monthly, check_range, check_units, choose, month_index, require_variables
 from .errors import DataError, LeakageError, TimeAxisError
 from .features import build_features, feature_statistics, needed_variables
 from .scaling import fit_scaler, scale_features, scale_target
@@ -19,6 +19,7 @@ from .schema import (
     FEATURE,
     LAYER,
     TIME,
+    VARIABLES,
     layer_bounds,
     layer_coords_from_bounds,
     location_dims,
@@ -113,6 +114,9 @@ def prepare(
     check_units(ds["tsl"])
     start, end = training_period(ds, train)
     period = {TIME: slice(start, end)}
+    for name in ("tsl", *needed_variables(spec.features)):
+        if name in VARIABLES:
+            check_range(ds[name].sel(period) if TIME in ds[name].dims else ds[name])
     statistics = feature_statistics(ds.sel(period), spec.features)
     raw = build_features(ds, spec.features, statistics=statistics, length=spec.length)
     target = ds["tsl"].compute()

@@ -14,8 +14,6 @@ import xarray as xr
 
 from .schema import ERA5LAND_EDGES, VARIABLES, layer_coords
 
-FORCING = ("tas", "pr", "snd", "rsds", "rlds")
-
 
 def canonical(
     *,
