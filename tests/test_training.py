@@ -297,27 +297,6 @@ def test_stations_and_grids(quick):
     )
 
 
-def test_a_grid_with_sea_trains_after_the_cure_and_is_saved(quick, tmp_path):
-    flat = testing.canonical(years=5, locations=list("abcdef"))
-    grid = flat.drop_vars("band").coarsen(band=3).construct(band=("lat", "lon"))
-    grid = grid.assign_coords(lat=[60.0, 61.0], lon=[1.0, 2.0, 3.0])
-    land = (grid["lat"] != 60) | (grid["lon"] != 2)
-    grid["tsl"] = grid["tsl"].where(land).transpose(*grid["tsl"].dims).assign_attrs(units="K")
-    with pytest.raises(DataError, match="the target is missing throughout at"):
-        fit(grid, "gru", length=12, config=quick, **SMALL)
-    cured = (
-        grid.stack(place=("lat", "lon"))
-        .dropna("place", how="all", subset=["tsl"])
-        .reset_index("place")
-    )
-    cured["place"] = range(cured.sizes["place"])
-    model = fit(cured, "gru", length=12, config=quick, **SMALL)
-    out = model.predict(cured)
-    assert out.sizes["place"] == 5
-    model.save(tmp_path / "m.xpm")
-    xr.testing.assert_identical(load_model(tmp_path / "m.xpm").predict(cured), out)
-
-
 def test_a_network_of_ones_own_trains_in_processes_and_reloads(ds, quick, own_models, tmp_path):
     class Level(torch.nn.Module):
         def __init__(self, n_features, n_locations, n_layers):

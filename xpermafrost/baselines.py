@@ -307,9 +307,12 @@ def _learn_boosting(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
     regressors = Parallel(n_jobs=-1, prefer="threads")(
         delayed(_boost)(x[use], y[use]) for use, y in zip(training.T, values.T, strict=True)
     )
+    learned = np.zeros(windows.cube.shape[0], dtype=bool)
+    learned[windows.location[training.any(axis=1)]] = True
     return {
         "statistics": statistics,
         "regressors": regressors,
+        "learned": learned,
         "layers": _layers(target),
         "places": _labels(raw),
     }
@@ -366,9 +369,11 @@ def _flat_table(windows: Windows, numbers: np.ndarray) -> np.ndarray:
 def _run_boosting(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
     raw = build_features(ds, spec.features, statistics=_known(state, ds), length=spec.length)
     windows = make_windows(raw, spec)
-    x = _flat_table(windows, _numbers(raw, state))
+    numbers = _numbers(raw, state)
+    x = _flat_table(windows, numbers)
     missing = np.full(len(windows), np.nan)
     values = np.column_stack([r.predict(x) if r else missing for r in state["regressors"]])
+    values[~state["learned"][numbers[windows.location]]] = np.nan
     return windows.label(values, state["layers"])
 
 

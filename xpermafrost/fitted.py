@@ -163,6 +163,8 @@ class FittedModel:
     ) -> xr.DataArray:
         """As :meth:`predict`, from features ``(location..., time, feature)`` already built."""
         scaler = self._at_locations(self.scaler, raw)
+        if len(self.location_dims) > 1:  # cells of a grid that it has not learned: water
+            raw = raw.where(scaler["feature_min"].notnull().any("month").all(FEATURE))
         windows = make_windows(scale_features(raw, scaler), self.spec)
         layers = {str(n): c.variable for n, c in self.template.coords.items() if c.dims == (LAYER,)}
         if not len(windows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import xarray as xr
 
 from . import __version__
 from ._checks import check_monthly, check_range, check_units, choose, month_index, require_variables
-from .errors import DataError, LeakageError, TimeAxisError
+from .errors import DataError, LeakageError, PermafrostWarning, TimeAxisError
 from .features import build_features, feature_statistics, needed_variables
 from .scaling import fit_scaler, scale_features, scale_target
 from .schema import (
@@ -121,7 +122,7 @@ def prepare(
     raw = build_features(ds, spec.features, statistics=statistics, length=spec.length)
     target = ds["tsl"].compute()
     places = location_dims(raw)
-    _all_nan_features(raw.sel(period), places)
+    raw = _on_land(raw, target, period)
     weight = _recency(ds[TIME], end, recency_years)
     scaler = fit_scaler(
         raw.sel(period),
@@ -161,8 +162,28 @@ def prepare(
     )
 
 
-def _all_nan_features(raw: xr.DataArray, places: tuple[Any, ...]) -> None:
-    empty = raw.isnull().all(TIME)
+def _on_land(raw: xr.DataArray, target: xr.DataArray, period: dict[str, slice]) -> xr.DataArray:
+    """Features where there is something to learn from, NaN elsewhere.
+
+    A named place (band, station) must have every feature. A grid has cells of water, without
+    a target; and cells at its coast whose forcing is missing, which are said.
+    """
+    places = location_dims(raw)
+    empty = raw.sel(period).isnull().all(TIME)
+    if len(places) > 1:
+        land = target.sel(period).notnull().any((LAYER, TIME))
+        empty = empty & land
+        lost = empty.any(FEATURE)
+        if bool(lost.any()) and bool((land & ~lost).any()):
+            names = empty[FEATURE].values[empty.any(places).values].tolist()
+            warnings.warn(
+                f"{int(lost.sum())} of {int(land.sum())} cells with soil temperatures have no "
+                f"{', '.join(map(repr, names))} in the training months; they are left out.",
+                PermafrostWarning,
+                stacklevel=4,
+            )
+            empty = empty & False
+        raw = raw.where(land & ~lost)
     if bool(empty.any()):
         at = empty.stack(where=(*places, FEATURE))
         where = at["where"].values[at.values][:4].tolist()
@@ -170,6 +191,7 @@ def _all_nan_features(raw: xr.DataArray, places: tuple[Any, ...]) -> None:
             f"features without any value in the training months at {where}; leave the location "
             "out, or choose other features."
         )
+    return raw
 
 
 def _split(

@@ -42,7 +42,8 @@ def fit_scaler(
     Raises
     ------
     DataError
-        If a feature or a location's target has no value at all.
+        If a feature has no value, or a location no target. On a grid, cells without a target
+        are no land: only a grid without any is an error.
 
     Examples
     --------
@@ -56,14 +57,14 @@ def fit_scaler(
     choose("target transform", transform, TARGET_TRANSFORMS)
     require_dims(target, (LAYER, TIME), step="fit")
     places = location_dims(features)
+    target = target.astype("float64")
+    _no_empty_location(target, places)
     mean = features.mean((*places, TIME), dtype="float64")
     std = features.std((*places, TIME), dtype="float64")
     empty = features[FEATURE].values[np.isnan(mean.values)]
     if empty.size:
         raise DataError(f"the features {empty.tolist()} have no value in the training months.")
     std = std.where(std > 1e-12, 1.0)  # a constant feature carries nothing; it becomes 0
-    target = target.astype("float64")
-    _no_empty_location(target, places)
     climatology = _climatology(target, weight).transpose(*places, LAYER, "month")
     learned = target
     if transform == "residual":
@@ -93,19 +94,20 @@ def _climatology(target: xr.DataArray, weight: xr.DataArray | None) -> xr.DataAr
 
 
 def _no_empty_location(target: xr.DataArray, places: tuple[object, ...]) -> None:
+    """A named place without soil data is a mistake; a grid has cells of water, but not only."""
     present = target.notnull().any((LAYER, TIME))
-    if not bool(present.all()):
-        flat = present.stack(place=places) if len(places) != 1 else present
-        where = flat[flat.dims[0]].values[~flat.values]
-        cure = f"ds.dropna({flat.dims[0]!r}, how='all', subset=['tsl'])"
-        if len(places) != 1:
-            stacked = f"ds.stack(place={tuple(str(d) for d in places)!r})"
-            cure = f"{cure.replace('ds', stacked, 1)}.reset_index('place')"
-            cure = f"ds = {cure}; ds['place'] = range(ds.sizes['place'])"
+    if bool(present.all()) or (len(places) > 1 and bool(present.any())):
+        return
+    if len(places) > 1:
         raise DataError(
-            f"the target is missing throughout at {where[:5].tolist()} ({where.size} locations). "
-            f"Leave them out: {cure}."
+            "the target 'tsl' is missing throughout the training months, in every cell. Check the "
+            "land mask, or choose other years: train=('2001', '2018')."
         )
+    where = present[places[0]].values[~present.values]
+    raise DataError(
+        f"the target is missing throughout at {where[:5].tolist()} ({where.size} locations). "
+        f"Leave them out: ds.dropna({str(places[0])!r}, how='all', subset=['tsl'])."
+    )
 
 
 def scale_features(features: xr.DataArray, scaler: xr.Dataset) -> xr.DataArray:

@@ -19,7 +19,7 @@ def canonical(
     *,
     years: int = 6,
     start: str = "2001",
-    locations: Sequence[str] = ("south", "middle", "north"),
+    locations: Sequence[str] | range = ("south", "middle", "north"),
     dim: str = "band",
     edges: Sequence[float] = ERA5LAND_EDGES,
     warming: float = 0.0,
@@ -60,6 +60,38 @@ def canonical(
         coords={"time": time, dim: list(locations), **layers},
         attrs={"title": "made-up test data"},
     )
+
+
+def gridded(
+    *, shape: tuple[int, int] = (3, 4), ocean: int = 2, years: int = 6, **options: object
+) -> xr.Dataset:
+    """As :func:`canonical`, on a grid ``(lat, lon)`` of 2 degrees around 64 degN, 150 degW.
+
+    The first ``ocean`` cells of the southern row have forcing, but no soil and no elevation.
+
+    Examples
+    --------
+    >>> ds = gridded(years=2)
+    >>> ds["tsl"].dims, int(ds["tsl"].isel(layer=0, time=0).isnull().sum())
+    (('lat', 'lon', 'layer', 'time'), 2)
+    """
+    rows, columns = shape
+    flat = canonical(years=years, locations=range(rows * columns), dim="cell", **options)  # type: ignore[arg-type]
+    cells = pd.MultiIndex.from_product(
+        [62.0 + 2.0 * np.arange(rows), -152.0 + 2.0 * np.arange(columns)], names=["lat", "lon"]
+    )
+    land = xr.DataArray(np.arange(rows * columns) >= ocean, dims="cell")
+    flat = flat.assign(tsl=flat["tsl"].where(land), elevation=flat["elevation"].where(land))
+    flat = flat.drop_vars("cell").assign_coords(
+        xr.Coordinates.from_pandas_multiindex(cells, "cell")
+    )
+    grid = flat.unstack("cell")
+    for name, axis in (("lat", "latitude"), ("lon", "longitude")):
+        grid[name].attrs = {
+            "standard_name": axis,
+            "units": f"degrees_{'north' if name == 'lat' else 'east'}",
+        }
+    return grid.transpose("lat", "lon", "layer", "time", "bnds")
 
 
 def _soil(tas: np.ndarray, snd: np.ndarray, depth: float) -> np.ndarray:
