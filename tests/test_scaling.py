@@ -101,8 +101,8 @@ def test_a_cell_of_a_grid_without_target_is_water():
     scaler = fit_scaler(build_features(grid, NAMES), grid["tsl"], transform="raw")
     water = scaler["climatology"].isnull().all(("layer", "month"))
     assert int(water.sum()) == 2
+    nothing = grid["tsl"].where(False)
     with pytest.raises(DataError, match="missing throughout the training months, in every cell"):
-        nothing = grid["tsl"].where(False)
         fit_scaler(build_features(grid, NAMES), nothing, transform="raw")
 
 
