@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from xpermafrost import testing
+from xpermafrost import bias, testing
 from xpermafrost.errors import DimensionError, OutputExistsError, UnknownNameError
 from xpermafrost.gis import from_cf, to_cf, to_netcdf
-from xpermafrost.regions import alaska_bands
+from xpermafrost.regions import LatitudeBands, alaska_bands, reduce, region_weights
 from xpermafrost.schema import layer_bounds, layer_coords, variable
 from xpermafrost.sources import standardize
 
@@ -135,9 +135,11 @@ def test_what_cf_asks_for(make):
         np.datetime64("2002-02-01", "ns").astype(int),
         np.datetime64("2002-03-01", "ns").astype(int),
     ]
-    assert cf["crs"].attrs["grid_mapping_name"] == "latitude_longitude"
+    located = {"lat", "lon"} <= set(make().variables)
+    assert ("crs" in cf) == located  # without a place there is nothing to refer to
+    assert not located or cf["crs"].attrs["grid_mapping_name"] == "latitude_longitude"
     for name in make().data_vars:
-        assert cf[name].attrs["grid_mapping"] == "crs"
+        assert cf[name].attrs.get("grid_mapping") == ("crs" if located else None)
         if "time" in cf[name].dims:
             assert cf[name].attrs["cell_methods"] == "time: mean"
             assert cf[name].dims[0] == "time"
@@ -170,9 +172,10 @@ def test_the_file_itself(make, tmp_path):
         for name, stored in file.variables.items():
             assert stored.dtype is not str, f"{name} is an object string"
             if name in ds.data_vars:
-                assert stored.grid_mapping == "crs"
+                assert ("grid_mapping" in stored.ncattrs()) == ("lon" in ds)
                 if stored.dtype.kind == "f":
-                    assert stored._FillValue == np.asarray(1e20, stored.dtype)
+                    fill = np.nan if "station" in ds.dims else 1e20
+                    np.testing.assert_equal(stored._FillValue, np.asarray(fill, stored.dtype))
             elif stored.dtype.kind == "f":
                 assert "_FillValue" not in stored.ncattrs(), f"{name} may not be missing"
             if name.endswith("_bnds"):
@@ -259,6 +262,51 @@ def test_rioxarray_finds_the_projection(tmp_path):
     assert rioxarray is not None
     with xr.open_dataset(path, decode_coords="all") as found:
         assert found["tas"].rio.crs.to_epsg() == 4326
+
+
+def projected(name="crs"):
+    from pyproj import CRS
+
+    ds = xr.Dataset(
+        {"snd": (("y", "x"), np.ones((2, 2)), {"units": "m", "grid_mapping": name})},
+        coords={"y": [1.0, 2], "x": [1.0, 2]},
+    )
+    return ds.assign_coords({name: xr.Variable((), 0, CRS.from_epsg(3338).to_cf())})
+
+
+@pytest.mark.parametrize("name", ["crs", "spatial_ref", "albers"])
+def test_the_grid_mapping_is_not_lost_through_encoding(name, tmp_path):
+    """From attributes to encoding (where xarray puts it when it reads) and on to the next file."""
+    pytest.importorskip("rioxarray")
+    path = to_netcdf(projected(name), tmp_path / "0.nc")
+    for again in range(1, 3):
+        with xr.open_dataset(path, decode_coords="all") as found:
+            assert found["snd"].encoding["grid_mapping"] == name
+            assert found["snd"].rio.crs.to_epsg() == 3338
+            back = from_cf(found.load())
+        xr.testing.assert_identical(without_history(back), projected(name))
+        assert back["snd"].rio.crs.to_epsg() == 3338
+        path = to_netcdf(back, tmp_path / f"{again}.nc")
+    raw = projected(name)
+    raw["snd"].encoding["grid_mapping"] = raw["snd"].attrs.pop("grid_mapping")
+    assert to_cf(raw)["snd"].attrs["grid_mapping"] == name
+    assert from_cf(to_cf(raw))["snd"].rio.crs.to_epsg() == 3338
+
+
+@pytest.mark.parametrize("calendar", ["360_day", "noleap", "standard"])
+def test_every_calendar_is_written_as_dates(calendar, tmp_path):
+    time = xr.date_range("2001-01", periods=14, freq="MS", calendar=calendar, use_cftime=True)
+    ds = grid().assign_coords(time=time)
+    cf = to_cf(ds)
+    xr.testing.assert_identical(from_cf(cf), ds)
+    assert str(cf["time_bnds"].values[-1, 1]) == "2002-03-01 00:00:00"
+    path = to_netcdf(ds, tmp_path / "out.nc")
+    with netCDF4.Dataset(path) as file:
+        assert file["time"].calendar == calendar
+        assert file["time_bnds"][0].tolist() == [0.0, 30.0 if calendar == "360_day" else 31.0]
+    coder = xr.coders.CFDatetimeCoder(use_cftime=True)
+    with xr.open_dataset(path, decode_times=coder) as found:
+        xr.testing.assert_identical(without_history(from_cf(found.load())), without_history(ds))
 
 
 def test_two_layers_at_one_depth_are_refused():
@@ -357,3 +405,114 @@ def test_text_of_variable_width_is_not_cut_short(tmp_path):
     path = to_netcdf(da, tmp_path / "text.nc")
     with xr.open_dataset(path) as ds:
         assert from_cf(ds)["scenario"].values.tolist() == ["historical", "rcp85"]
+
+
+# --- the checker of CF --------------------------------------------------------------------
+
+
+def thickness():
+    """A product of one value a year, on a grid."""
+    attrs = {"standard_name": "permafrost_active_layer_thickness", "units": "m"}
+    values = RNG.uniform(0.3, 2.0, (2, 3, 4, 5))
+    coords = {"scenario": ["rcp26", "rcp85"], "year": np.arange(2096, 2101)}
+    coords |= {n: grid()[n] for n in ("lat", "lon")}
+    dims = ("scenario", "lat", "lon", "year")
+    return xr.DataArray(values, coords, dims, "active_layer_thickness", attrs)
+
+
+def of_other_calendar():
+    time = xr.date_range("2001-01", periods=14, freq="MS", calendar="360_day", use_cftime=True)
+    return grid().assign_coords(time=time)
+
+
+def adjusted():
+    two = [testing.canonical(years=4, seed=seed)[["tas", "pr"]] for seed in (0, 1)]
+    return bias.adjust(bias.train(*two, method="qdm"), two[1])
+
+
+def factors():
+    two = [testing.canonical(years=4, seed=seed)[["tas", "pr"]] for seed in (0, 1)]
+    return bias.train(*two, method="qdm")["tas"].to_dataset()
+
+
+@pytest.fixture(scope="module")
+def made_by_the_model(_world, world_gru):
+    """What comes out of fitting: projection, its members, scores, and the scaler."""
+    from xpermafrost import evaluate, project
+
+    return {
+        "projection": project(_world, world_gru),
+        "members": project(_world, world_gru, members="all"),
+        "scores": evaluate(
+            _world, [world_gru], baselines=["climatology"], bootstrap=20, progress=False
+        ),
+        "scaler": world_gru.scaler,
+    }
+
+
+WRITTEN = {
+    "bands": bands,
+    "grid": grid,
+    "stations": stations,
+    "canonical": testing.canonical,
+    "experiment": testing.experiment,
+    "projected": projected,
+    "thickness": thickness,
+    "thickness of bands": lambda: thickness().isel(lat=0, drop=True).rename(lon="band"),
+    "calendar of 360 days": of_other_calendar,
+    "climatology": lambda: grid()[["tas"]].groupby("time.month").mean("time"),
+    "adjusted": adjusted,
+    "adjustment factors": factors,
+    "weights": lambda: region_weights(grid(), LatitudeBands((59, 61, 63))),
+    "reduced": lambda: reduce(grid().drop_vars("lat_bnds"), LatitudeBands((59, 61, 63))),
+}
+#: Names of what `made_by_the_model` holds.
+MODELLED = [
+    "projection",
+    "members",
+    "scaler",
+    pytest.param(
+        "scores",
+        marks=pytest.mark.xfail(reason="scores inherit the standard_name of soil temperature"),
+    ),
+]
+
+
+def complaints(path):
+    """Errors that the compliance checker finds, with the tables in its own package."""
+    suite = pytest.importorskip("compliance_checker.suite")
+    if not suite.CheckSuite.checkers:
+        suite.CheckSuite.load_all_available_checkers()
+    checker = suite.CheckSuite()
+    ds = checker.load_dataset(str(path))
+    groups, failures = checker.run_all(ds, ["cf:1.11"], skip_checks=[])["cf:1.11"]
+    ds.close()
+    assert not failures
+    assert len(groups) > 10  # it has looked
+
+    def errors(results):
+        for result in results:
+            if result.weight >= 3 and result.value[0] != result.value[1]:
+                yield from result.msgs or ([] if result.children else [result.name])
+            yield from errors(result.children or [])
+
+    return list(errors(groups))
+
+
+@pytest.mark.parametrize("name", list(WRITTEN))
+def test_the_cf_checker_finds_no_error(name, tmp_path):
+    assert complaints(to_netcdf(WRITTEN[name](), tmp_path / "out.nc")) == []
+
+
+@pytest.mark.parametrize("name", MODELLED)
+def test_the_cf_checker_finds_no_error_in_results(name, made_by_the_model, tmp_path):
+    assert complaints(to_netcdf(made_by_the_model[name], tmp_path / "out.nc")) == []
+
+
+def test_the_cf_checker_would_find_an_error(tmp_path):
+    ds = grid()
+    ds["tas"].attrs["units"] = "mm"
+    del ds["tsl"].attrs["units"]
+    found = " ".join(complaints(to_netcdf(ds, tmp_path / "out.nc")))
+    assert "tas" in found
+    assert "tsl" in found

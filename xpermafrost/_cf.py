@@ -23,9 +23,20 @@ _COORD_ATTRS: dict[str, dict[str, str]] = {
     "lon": {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east"},
     "x": {"standard_name": "projection_x_coordinate", "units": "m"},
     "y": {"standard_name": "projection_y_coordinate", "units": "m"},
+    "depth_top": {"long_name": "depth of the top of the layer"},
+    "depth_bottom": {"long_name": "depth of the bottom of the layer"},
+    "month": {"long_name": "month of the year"},
     TIME: {"standard_name": "time", "long_name": "time", "axis": "T"},
 }
+#: Calendars that may have leap seconds; ours have none, as numpy and climate models count.
+_REAL_CALENDARS = ("standard", "gregorian", "proleptic_gregorian", "julian")
 _AXES = {"lat": "Y", "lon": "X", "y": "Y", "x": "X"}
+#: Standard names of temperatures (not of differences), which CF 1.11 wants told apart.
+_TEMPERATURES = frozenset(
+    row.standard_name for row in VARIABLES.values() if row.standard_name.endswith("_temperature")
+)
+#: Attributes that must have the type of their variable (CF, sections 2.5.1 and 3.5).
+_TYPED_ATTRS = ("flag_values", "flag_masks", "valid_min", "valid_max", "valid_range")
 #: Dimensions of region sets.
 REGION_DIMS = ("band", "region")
 
@@ -44,26 +55,45 @@ def plain_attrs(attrs: dict[Any, Any]) -> dict[str, Any]:
     return out
 
 
+def crs_name(ds: xr.Dataset) -> str | None:
+    """Name of the grid mapping variable: the one that data name, else ``crs``, ``spatial_ref``."""
+    named = [
+        # "crs" or, with the coordinates it is for, "crs: x y" (CF, section 5.6)
+        str(place.get("grid_mapping", "")).split(":")[0].strip()
+        for da in ds.data_vars.values()
+        for place in (da.attrs, da.encoding)
+    ]
+    found = (n for n in (*named, *_CRS_NAMES) if n in ds.variables and ds[n].ndim == 0)
+    return next(found, None)
+
+
+def has_places(ds: xr.Dataset) -> bool:
+    """Whether the Dataset says where its values lie, in degrees or in a projection."""
+    return {"lat", "lon"} <= set(ds.variables) or {"x", "y"} <= set(ds.dims)
+
+
 def crs_as_data(ds: xr.Dataset) -> xr.Dataset:
-    """The grid mapping as a data variable called ``crs``, or WGS84 where none is stated."""
-    for name in _CRS_NAMES:
-        if name in ds.variables and ds[name].ndim == 0:
-            return ds.reset_coords(name) if name in ds.coords else ds
+    """The grid mapping as a data variable, ``crs`` of WGS84 where none is stated.
+
+    A Dataset without latitude and longitude gets none: it would refer to nothing, and is an
+    error to checkers of CF.
+    """
+    name = crs_name(ds)
+    if name is not None:
+        return ds.reset_coords(name) if name in ds.coords else ds
     if {"x", "y"} <= set(ds.dims):
         raise DimensionError(
             "to_cf needs the projection of data on ('y', 'x'); there is no 'crs'. "
             "Type ds = ds.rio.write_crs('EPSG:3338') with the code of yours."
         )
+    if not has_places(ds):
+        return ds
     from pyproj import CRS
 
     wgs84 = CRS.from_epsg(4326).to_cf()
     # GDAL's own name for the text, which older versions look for
     attrs = {**plain_attrs(wgs84), "spatial_ref": wgs84["crs_wkt"]}
     return ds.assign({CRS_NAME: xr.Variable((), np.int32(0), attrs)})
-
-
-def _crs_name(ds: xr.Dataset) -> str:
-    return next(n for n in _CRS_NAMES if n in ds.variables and ds[n].ndim == 0)
 
 
 def depth_dimension(ds: xr.Dataset) -> xr.Dataset:
@@ -82,27 +112,44 @@ def depth_dimension(ds: xr.Dataset) -> xr.Dataset:
 
 
 def time_bounds(ds: xr.Dataset) -> xr.Dataset:
-    """Bounds of months (or years), where stamps are the first of a month."""
-    time = ds.variables.get(TIME)
-    if time is None or time.dims != (TIME,) or not np.issubdtype(time.dtype, np.datetime64):
+    """Bounds of months (or years), where stamps are the first of a month; any calendar."""
+    time = ds.get(TIME)
+    if time is None or time.dims != (TIME,) or not _has_dates(time.variable):
         return ds
-    days = f"days since {_first_year(time)}-01-01"
-    months = month_index(ds[TIME])
-    starts = (months - 1970 * 12).astype("datetime64[M]")
-    exact = np.array_equal(starts.astype("datetime64[ns]"), time.values.astype("datetime64[ns]"))
-    if exact and "time_bnds" not in ds.variables:
+    calendar = str(time.dt.calendar)
+    # numpy dates are proleptic; in the years in question that is the standard calendar
+    calendar = "standard" if np.issubdtype(time.dtype, np.datetime64) else calendar
+    year = int(time.dt.year[0]) if time.size else 1970
+    encoding = {"units": f"days since {year}-01-01", "calendar": calendar, "dtype": "float64"}
+    months = month_index(time)
+    starts = _month_starts(months, time)
+    if "time_bnds" not in ds.variables and bool((starts == time.values).all()):
         step = int(np.median(np.diff(months))) if months.size > 1 else 1
-        edges = np.stack([starts, starts + step], axis=1).astype("datetime64[ns]")
-        bounds = xr.Variable((TIME, BOUNDS), edges)
-        bounds.encoding = {"units": days, "calendar": "standard", "dtype": "float64"}
-        ds = ds.assign({"time_bnds": bounds})
+        edges = np.stack([starts, _month_starts(months + step, time)], axis=1)
+        ds = ds.assign({"time_bnds": xr.Variable((TIME, BOUNDS), edges, encoding=encoding)})
     ds = ds.assign_coords({TIME: ds[TIME].variable.copy(deep=False)})
-    ds[TIME].encoding = {"units": days, "calendar": "standard", "dtype": "float64"}
+    ds[TIME].encoding = dict(encoding)
     return ds
 
 
-def _first_year(time: xr.Variable) -> int:
-    return int(time.values[0].astype("datetime64[Y]").astype(int)) + 1970 if time.size else 1970
+def _has_dates(variable: xr.Variable) -> bool:
+    if np.issubdtype(variable.dtype, np.datetime64):
+        return True
+    import cftime
+
+    values = variable.values if variable.dtype == object else np.empty(0)
+    return bool(values.size) and all(isinstance(v, cftime.datetime) for v in values.ravel())
+
+
+def _month_starts(months: np.ndarray, like: xr.DataArray) -> np.ndarray:
+    """First day of each month (counted from year 0), as dates of the kind of ``like``."""
+    if np.issubdtype(like.dtype, np.datetime64):
+        return (months - 1970 * 12).astype("datetime64[M]").astype("datetime64[ns]")
+    import cftime
+
+    calendar = like.dt.calendar
+    dates = [cftime.datetime(m // 12, m % 12 + 1, 1, calendar=calendar) for m in months.tolist()]
+    return np.asarray(dates, dtype=object)
 
 
 def storable(ds: xr.Dataset, layout: dict[str, Any]) -> xr.Dataset:
@@ -110,7 +157,7 @@ def storable(ds: xr.Dataset, layout: dict[str, Any]) -> xr.Dataset:
     for name in list(ds.variables):
         variable = ds.variables[name]
         dtype = variable.dtype
-        if dtype.kind in "OUST":
+        if dtype.kind in "OUST" and not _has_dates(variable):
             new = _characters(variable)
         elif dtype.kind == "b":
             new = variable.astype("int8")
@@ -165,26 +212,32 @@ def is_bounds(ds: xr.Dataset, name: Hashable) -> bool:
 
 def describe(ds: xr.Dataset) -> xr.Dataset:
     """Attributes that CF asks for; what is stated already is kept."""
-    crs = _crs_name(ds)
+    crs = crs_name(ds)
+    located = crs is not None and has_places(ds)
+    # tsp and others read numbers and drop the mask; CDO and others do not know NaN for missing
+    fill = np.nan if feature_type(ds) else FILL_VALUE
     for name in list(ds.variables):
         variable = ds.variables[name].copy(deep=False)
         # a copy of its own: attributes must not be written to the argument
         encoding = {k: v for k, v in variable.encoding.items() if k in ("dtype", "units")}
         encoding |= {k: v for k, v in variable.encoding.items() if k == "calendar"}
         quantity = name in ds.data_vars and name != crs and not is_bounds(ds, name)
-        attrs = _quantity_attrs(ds, name, crs) if quantity else _coord_attrs(ds, name)
+        attrs = _quantity_attrs(ds, name) if quantity else _coord_attrs(ds, name)
         variable.attrs = {**attrs, **plain_attrs(variable.attrs)}
-        if quantity:
+        for key in variable.attrs.keys() & set(_TYPED_ATTRS):
+            variable.attrs[key] = np.asarray(variable.attrs[key], dtype=variable.dtype)
+        variable.attrs.pop("grid_mapping", None)
+        if quantity and located:
             variable.attrs["grid_mapping"] = crs
         if variable.dtype.kind == "f":
             encoding.pop("dtype", None)
-            encoding["_FillValue"] = variable.dtype.type(FILL_VALUE) if quantity else None
-        elif variable.dtype.kind == "M" and name not in (TIME, "time_bnds"):
+            encoding["_FillValue"] = variable.dtype.type(fill) if quantity else None
+        elif name in (TIME, "time_bnds"):
+            encoding["_FillValue"] = None
+        elif variable.dtype.kind == "M":
             # as numbers of days, because a date may be missing
             encoding = {"units": "days since 1850-01-01", "calendar": "standard"}
             encoding |= {"dtype": "float64", "_FillValue": FILL_VALUE}
-        elif variable.dtype.kind == "M":
-            encoding["_FillValue"] = None
         if not quantity:
             # xarray would give bounds a `coordinates` attribute, which CF does not know
             encoding["coordinates"] = None
@@ -207,16 +260,20 @@ def _without_latlon(ds: xr.Dataset, name: Hashable) -> str | None:
     return " ".join(n for n in rest if not is_bounds(ds, n)) or None
 
 
-def _quantity_attrs(ds: xr.Dataset, name: Hashable, crs: str) -> dict[str, Any]:
+def _quantity_attrs(ds: xr.Dataset, name: Hashable) -> dict[str, Any]:
     row = VARIABLES.get(str(name))
     attrs: dict[str, Any] = {k: v for k, v in row.attrs.items() if k != "units"} if row else {}
     attrs.setdefault("long_name", str(name).replace("_", " "))
     if TIME in ds[name].dims and ds[name].dtype.kind == "f":
         attrs["cell_methods"] = "time: mean"
+    if (ds[name].attrs.get("standard_name") or attrs.get("standard_name")) in _TEMPERATURES:
+        attrs["units_metadata"] = "temperature: on_scale"
     return attrs
 
 
 def _coord_attrs(ds: xr.Dataset, name: Hashable) -> dict[str, Any]:
+    if is_bounds(ds, name):  # they inherit the attributes of what they bound (CF, section 7.1)
+        return {}
     attrs: dict[str, Any] = dict(_COORD_ATTRS.get(str(name), {}))
     if str(name) in _AXES and ds[name].dims == (name,):
         attrs["axis"] = _AXES[str(name)]
@@ -226,6 +283,10 @@ def _coord_attrs(ds: xr.Dataset, name: Hashable) -> dict[str, Any]:
         attrs["bounds"] = f"{name}_bnds"
     if name in STATION_DIMS:
         attrs["cf_role"] = "timeseries_id"
+    if name == TIME and ds[name].encoding.get("calendar", "standard") in _REAL_CALENDARS:
+        attrs["units_metadata"] = "leap_seconds: none"
+    if not {"standard_name", "long_name"} & (attrs.keys() | ds[name].attrs.keys()):
+        attrs["long_name"] = str(name).replace("_", " ")
     return attrs
 
 

@@ -56,9 +56,10 @@ def to_cf(obj: xr.DataArray | xr.Dataset) -> xr.Dataset:
     Dataset
         ``layer`` has become the dimension ``depth`` (m, positive down, axis Z, with bounds),
         ``time`` has ``time_bnds``, ``lat`` and ``lon`` name their bounds where these are known,
-        every data variable names the grid mapping ``crs``, has ``cell_methods`` if it varies in
-        time and a numeric ``_FillValue``; labels are stored as characters. Units and values are
-        those of ``obj``.
+        every data variable names the grid mapping (``crs``, WGS84 unless stated) if the Dataset
+        says where its values lie, has ``cell_methods`` if it varies in time and a numeric
+        ``_FillValue`` (1e20; NaN in files of stations); labels are stored as characters. Units
+        and values are those of ``obj``.
 
     Raises
     ------
@@ -72,8 +73,8 @@ def to_cf(obj: xr.DataArray | xr.Dataset) -> xr.Dataset:
     >>> ds = xr.Dataset({"tsl": ("layer", np.full(4, 270.0), {"units": "K"})},
     ...                 coords=layer_coords())
     >>> cf = to_cf(ds)
-    >>> cf["tsl"].dims, cf["tsl"].attrs["grid_mapping"], cf.attrs["Conventions"]
-    (('depth',), 'crs', 'CF-1.11')
+    >>> cf["tsl"].dims, cf["depth"].attrs["positive"], cf.attrs["Conventions"]
+    (('depth',), 'down', 'CF-1.11')
     >>> from_cf(cf).identical(ds)
     True
     """
@@ -225,15 +226,18 @@ def _restored(ds: xr.Dataset, layout: dict[str, Any]) -> xr.Dataset:
     added = {
         "grid_mapping", "cell_methods", "standard_name", "long_name", "units", "axis", "bounds",
         "cf_role", "positive", "_FillValue", "coordinates", "flag_values", "flag_meanings",
-        "calendar",
+        "calendar", "units_metadata",
     }  # fmt: skip
     for name, variable in ds.variables.items():
         before = layout["attrs"].get(str(name))
         if before is None:
             continue
         new = {k: v for k, v in variable.attrs.items() if k not in before and k not in added}
+        mapping = variable.attrs.get("grid_mapping", variable.encoding.get("grid_mapping"))
         ds[name].attrs = {**before, **new}
-        ds[name].encoding = {}
+        # a projection of one's own stays named: rioxarray looks here
+        own = mapping in layout["dims"] and "grid_mapping" not in before
+        ds[name].encoding = {"grid_mapping": mapping} if own else {}
     order = layout["dims"]
     for name in list(ds.data_vars) + [c for c in ds.coords if c not in ds.dims]:
         wanted = [d for d in order.get(str(name), []) if d in ds[name].dims]
