@@ -24,6 +24,7 @@ def solve_block(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     first,
     surface,
     resistance,
+    store,
     months,
     step_seconds,
     thickness,
@@ -39,17 +40,19 @@ def solve_block(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     tolerance,
     max_iterations,
     centres,
+    pack,
     out,
     thaw,
     flux_mean,
     heat_in,
 ):
-    """Advance the columns ``first .. first + WIDTH``; writes the last four of its arguments.
+    """Advance the columns ``first .. first + WIDTH``; writes the last five of its arguments.
 
-    ``surface`` and ``resistance`` are ``(step, column)``; soil arrays ``(node, column)``;
+    ``surface`` and ``resistance`` are ``(step, column)``, and so is ``store``, the heat capacity
+    in the middle of the resistance, or it has no rows; soil arrays ``(node, column)``;
     ``out`` is ``(period, row, column)`` for the rows of ``weights (row, node)``; ``thaw`` and
-    ``flux_mean`` are ``(period, column)``. ``enthalpy (node, column)`` is read and overwritten.
-    Returns the number of iterations done.
+    ``flux_mean`` are ``(period, column)``. ``enthalpy (node, column)`` and ``pack (column)``, the
+    temperature of the store, are read and overwritten. Returns the number of iterations done.
     """
     nodes = thickness.size
     columns = enthalpy.shape[1]
@@ -90,6 +93,13 @@ def solve_block(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     high = np.zeros((nodes, WIDTH))
     flux = np.zeros(WIDTH)
     iterations = 0
+    storing = store.shape[0] > 0
+    above = np.empty(WIDTH)  # conductance from the surface to the store
+    below = np.empty(WIDTH)  # and from it to the first node
+    capacity = np.empty(WIDTH)  # of the store, over the step [W m-2 K-1]
+    held = np.empty(WIDTH)  # temperature of the store
+    for j in range(WIDTH):
+        held[j] = pack[pick[j]]
 
     for i in range(nodes):
         for j in range(WIDTH):
@@ -122,6 +132,21 @@ def solve_block(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                     cap[i, j] = _slope(share, inv, t[i, j], ct[i, j], cf[i, j], la[i, j])
             for j in range(WIDTH):
                 g[nodes, j] = 0.0
+            if storing:
+                # The store is one more unknown of the step, eliminated beforehand: what is left
+                # of it is another surface temperature and another uppermost conductance.
+                for j in range(WIDTH):
+                    p = pick[j]
+                    capacity[j] = store[step, p] / step_seconds
+                    if capacity[j] > 0.0:
+                        r = 0.5 * resistance[step, p]
+                        above[j] = 1.0 / r
+                        below[j] = 1.0 / (1.0 / g[0, j] - r)
+                        both = capacity[j] + above[j]
+                        ts[j] = (capacity[j] * held[j] + above[j] * ts[j]) / both
+                        g[0, j] = below[j] * both / (both + below[j])
+                    else:
+                        held[j] = ts[j]
             for it in range(max_iterations):
                 iterations += 1
                 if it > 0:
@@ -172,6 +197,11 @@ def solve_block(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                 entering = g[0, j] * (ts[j] - x[0, j])
                 flux[j] += entering
                 energy[j] += (entering + bottom[j]) * step_seconds
+            if storing:
+                for j in range(WIDTH):
+                    if capacity[j] > 0.0:
+                        both = capacity[j] + above[j]
+                        held[j] = (both * ts[j] + below[j] * x[0, j]) / (both + below[j])
             for i in range(nodes):
                 for j in range(WIDTH):
                     total[i, j] += t[i, j]
@@ -191,6 +221,7 @@ def solve_block(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
             thaw[period, first + j] = _thaw_depth(high, t, j, centres)
     for j in range(min(WIDTH, columns - first)):
         heat_in[first + j] = energy[j]
+        pack[first + j] = held[j]
         for i in range(nodes):
             enthalpy[i, first + j] = h[i, j]
     return iterations

@@ -72,6 +72,8 @@ class ColumnRun:
         Heat that crossed the upper and lower boundary [J m-2], summed step by step.
     iterations : float
         Mean Newton iterations per step.
+    snow_temperature : array (column)
+        Final temperature of the heat store above the soil [degC].
     """
 
     temperature: np.ndarray
@@ -80,6 +82,7 @@ class ColumnRun:
     enthalpy: np.ndarray
     heat_in: np.ndarray
     iterations: float
+    snow_temperature: np.ndarray
 
 
 def solve(
@@ -93,6 +96,8 @@ def solve(
     edges: Sequence[float] = DEFAULT_EDGES,
     step_seconds: float = SECONDS_PER_DAY,
     bottom_flux: np.ndarray | float = 0.0,
+    snow_heat: np.ndarray | None = None,
+    snow_temperature: np.ndarray | float = 0.0,
     tolerance: float = 2e-3,
     max_iterations: int = 12,
     threads: int | None = None,
@@ -119,6 +124,11 @@ def solve(
         Length of a step [s].
     bottom_flux : float or array (column)
         Heat flux entering from below [W m-2].
+    snow_heat : array (step, column), optional
+        Heat capacity in the middle of the resistance [J m-2 K-1], 0 without snow. Without it the
+        resistance holds no heat.
+    snow_temperature : float or array (column)
+        Its temperature at the start [degC].
     tolerance : float
         Newton iterations end when temperature and enthalpy agree within it [K].
     max_iterations : int
@@ -154,15 +164,21 @@ def solve(
     out = np.empty((len(steps), rows.shape[0], columns))
     thaw, flux = np.empty((len(steps), columns)), np.empty((len(steps), columns))
     heat = np.empty(columns)
+    store = np.empty((0, columns)) if snow_heat is None else snow_heat
+    if snow_heat is not None and store.shape != surface.shape:
+        raise DimensionError(
+            f"solve needs snow_heat of shape (step, column) = {surface.shape}; it has {store.shape}."
+        )
+    pack = np.array(np.broadcast_to(snow_temperature, (columns,)), dtype="float64")
     # One type of forcing array, so that the kernel is compiled once.
-    forcing = [np.ascontiguousarray(a, dtype="float32") for a in (surface, resistance)]
+    forcing = [np.ascontiguousarray(a, dtype="float32") for a in (surface, resistance, store)]
     counts = np.asarray(steps, dtype="int64")
 
     def block(first: int) -> int:
         return solve_block(
             *(first, *forcing, counts, float(step_seconds), thickness, state, *properties),
             *(below, rows, float(tolerance), int(max_iterations), centres),
-            *(out, thaw, flux, heat),
+            *(pack, out, thaw, flux, heat),
         )
 
     starts = range(0, columns, WIDTH)
@@ -176,6 +192,7 @@ def solve(
         enthalpy=state,
         heat_in=heat,
         iterations=iterations,
+        snow_temperature=pack,
     )
 
 
