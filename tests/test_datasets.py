@@ -1,6 +1,12 @@
-"""The sample world: shape, units, plausibility, determinism, and a cache that heals itself."""
+"""The sample world: shape, units, plausibility, determinism, and a cache that heals itself.
+
+And the registry of public files; how they are downloaded is tested in test_downloads.py.
+"""
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +14,7 @@ import xarray as xr
 
 from xpermafrost import datasets
 from xpermafrost._checks import check_monthly, check_range, check_units
+from xpermafrost._downloads import matches
 from xpermafrost._sampleworld import weather
 from xpermafrost.schema import VARIABLES
 
@@ -242,3 +249,36 @@ def test_the_same_seed_gives_the_same_weather():
     one, two = weather.chance(day, 7), weather.chance(day, 7)
     np.testing.assert_array_equal(one.warmth, two.warmth)
     assert not np.array_equal(one.warmth, weather.chance(day, 8).warmth)
+
+
+def test_every_public_file_is_pinned():
+    table = datasets.available()
+    assert table.index.is_unique
+    assert table["sha256"].is_unique
+    assert table["url"].is_unique
+    for name, row in table.iterrows():
+        assert re.fullmatch(
+            r"https://raw\.githubusercontent\.com/[^/]+/[^/]+/[0-9a-f]{40}/\S+", row["url"]
+        ), name
+        assert re.fullmatch("[0-9a-f]{64}", row["sha256"]), name
+        assert row["licence"], name
+        assert row["citation"], name
+        assert Path(name).suffix == Path(row["url"]).suffix
+
+
+SHARED = Path(__file__).parents[1] / ".." / "shared" / "data"
+COPIES = sorted(
+    path for path in SHARED.glob("*/*") if path.name in datasets.FILES and path.suffix != ".nc"
+)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data: nothing to compare with")
+def test_the_registry_fits_the_copies_at_hand(tmp_path, monkeypatch):
+    assert len(COPIES) == 7
+    for path in COPIES:
+        file = datasets.FILES[path.name]
+        assert matches(path, f"sha256:{file.sha256}")
+        assert path.stat().st_size == file.size
+    # with a copy in the data folder, no network is needed
+    monkeypatch.setenv(datasets.DATA_DIR, str(COPIES[0].parent))
+    assert datasets.fetch(COPIES[0].name).samefile(COPIES[0])
