@@ -9,13 +9,13 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xpermafrost.errors import DimensionError, RegionError
+from xpermafrost.errors import DimensionError, PermafrostWarning, RegionError
+from xpermafrost.masks import land_fraction
 from xpermafrost.regions import (
     EARTH_RADIUS,
     LatitudeBands,
     alaska_bands,
     cell_bounds,
-    land_fraction,
     reduce,
     region_weights,
     sample_points,
@@ -193,8 +193,14 @@ def test_unsorted_latitudes_are_refused():
 
 
 def test_a_region_off_the_grid_is_named():
-    with pytest.raises(RegionError, match=r"regions \['80.0-85.0N'\] have no land on the grid"):
+    with pytest.raises(
+        RegionError, match=r"regions \['80.0-85.0N'\] meet no cell of the grid \(lat 60.5 to 65.5"
+    ):
         reduce(grid(), LatitudeBands((80, 85)))
+    sea = xr.zeros_like(grid()["tas"].isel(time=0))
+    sea[-1] = 1.0
+    with pytest.raises(RegionError, match=r"regions \['low'\] have no land on the grid"):
+        reduce(grid(), TWO, land=sea)
 
 
 def test_a_mask_of_another_grid_is_refused():
@@ -265,11 +271,179 @@ def test_reduce_is_lazy_and_reads_once():
     xr.testing.assert_allclose(computed, reduce(ds, TWO))
 
 
-def test_a_split_grid_says_what_to_type():
-    with pytest.raises(DimensionError, match=r"reduce needs 'lat' in one chunk; found 3.*lat=-1"):
-        reduce(grid().chunk(lat=2), TWO)
-    with pytest.raises(DimensionError, match=r"reduce needs 'lon' in one chunk"):
-        reduce(grid().chunk(lon=2), TWO)
+@pytest.mark.parametrize("chunks", [{"lat": 2}, {"lon": 3}, {"lat": 4, "lon": 3, "time": 2}])
+def test_a_split_grid_is_summed_chunk_by_chunk(chunks):
+    ds = grid(n_lat=7, n_lon=5, n_time=4, south=59.5)
+    ds["tas"][:, :3, 1] = np.nan
+    ds["tas"][2, :4] = np.nan  # a chunk, and a region, without a valid cell
+    scheduler = Counting()
+    with dask.config.set(scheduler=scheduler):
+        out = reduce(ds.chunk(chunks), TWO)
+        assert scheduler.calls == 0
+        computed = out.compute()
+        assert scheduler.calls == 1
+    xr.testing.assert_allclose(computed, reduce(ds, TWO), rtol=1e-14)
+    assert np.isnan(computed["tas"].sel(band="low").values[2])
+    assert out["tas"].chunksizes["band"] == (2,)
+
+
+def test_one_variable_of_a_lazy_mean_reads_that_variable_only():
+    ds = grid(n_time=12)
+    read = []
+    lazy = ds.chunk(time=4)
+    watched = lazy["tas"].data.map_blocks(
+        lambda block: read.append(1) or block, dtype="float64", meta=np.empty((0, 0, 0))
+    )
+    lazy["ts"] = (lazy["tas"].dims, watched)
+    reduce(lazy, TWO)["tas"].compute()
+    assert not read
+    reduce(lazy, TWO)["ts"].compute()
+    assert len(read) == 3
+
+
+ORDERS = [
+    ("time", "layer", "lat", "lon"),
+    ("lat", "lon", "layer", "time"),
+    ("lon", "lat", "layer", "time"),
+    ("time", "lat", "layer", "lon"),
+    ("lat", "time", "lon", "layer"),
+]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("chunks", [None, {"time": 2}, {"lat": 4, "lon": 2}])
+def test_dimensions_may_come_in_any_order(order, chunks):
+    values = np.random.default_rng(5).normal(size=(3, 2, 6, 4))
+    values[1, 0, 2, 1] = np.nan
+    da = xr.DataArray(values, dims=ORDERS[0], coords=dict(grid().coords))
+    ordered = np.ascontiguousarray(da.transpose(*order).values)
+    ds = xr.Dataset({"tsl": (order, ordered)}, coords=dict(grid().coords))
+    out = reduce(ds if chunks is None else ds.chunk(chunks), TWO)["tsl"]
+    others = [d for d in order if d not in ("lat", "lon", "time")]
+    assert out.dims == ("band", *others, "time")
+    weights = region_weights(ds, TWO)
+    expected = da.weighted(weights).mean(("lat", "lon"))
+    np.testing.assert_allclose(out, expected.transpose(*out.dims), rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "bool", "uint8", ">f4", ">f8", "float16"])
+def test_any_kind_of_number(dtype):
+    values = np.arange(72).reshape(3, 6, 4) % 7
+    ds = grid(values=values.astype(dtype))
+    expected = reduce(grid(values=values.astype(dtype).astype("float64")), TWO)["tas"]
+    out = reduce(ds, TWO)["tas"]
+    np.testing.assert_allclose(out, expected, rtol=1e-6)
+    assert out.dtype == ("float32" if dtype == ">f4" else "float64")
+
+
+def test_words_are_not_averaged():
+    ds = grid().assign(kind=(("lat", "lon"), np.full((6, 4), "moss")))
+    with pytest.raises(RegionError, match=r"\['kind'\] are no numbers to average; ds.drop_vars"):
+        reduce(ds, TWO)
+
+
+def test_threads_and_long_tails_give_the_same_bits():
+    """Large enough for threads: every region, time and layout equals a sum by hand."""
+    values = np.random.default_rng(6).normal(265, 5, (240, 60, 40)).astype("float32")
+    values[values < 257] = np.nan
+    ds = grid(60, 40, step=0.1, n_time=240, values=values)
+    out = reduce(ds, TWO)["tas"]
+    w = region_weights(ds, TWO).values
+    valid = ~np.isnan(values)
+    mass = np.einsum("rij,tij->rt", w, valid)
+    total = np.einsum("rij,tij->rt", w, np.where(valid, values, 0).astype("float64"))
+    np.testing.assert_allclose(out, (total / mass).astype("float32"), rtol=2e-7)
+    tail = reduce(
+        ds.assign(tas=(("lat", "lon", "time"), np.ascontiguousarray(values.transpose(1, 2, 0)))),
+        TWO,
+    )["tas"]
+    np.testing.assert_allclose(tail, out, rtol=2e-7)
+    np.testing.assert_array_equal(reduce(ds, TWO)["tas"], out)
+
+
+def test_lakes_and_glaciers_are_taken_out_of_the_land():
+    ds = grid(n_lat=2, n_lon=2, n_time=1, values=np.arange(4.0).reshape(1, 2, 2))
+    land = ds["tas"][0] * 0 + [[1.0, 0.5], [1.0, 0.0]]
+    lake = (ds["tas"][0] * 0 + [[0.0, 20.0], [100.0, 0.0]]).assign_attrs(units="%")
+    glacier = (ds["tas"][0] * 0 + [[1, 0], [0, 0]]).astype(bool)
+    whole = LatitudeBands((60, 62))
+    plain = region_weights(ds, whole)
+    weights = region_weights(ds, whole, land=land, lake=lake, glacier=glacier)
+    np.testing.assert_allclose((weights / plain).values[0], [[0, 0.4], [0, 0]], rtol=1e-12)
+    out = reduce(ds, whole, land=land, lake=lake.isel(lat=[1, 0]), glacier=glacier)
+    assert out["tas"].item() == 1.0
+    line = out.attrs["history"].splitlines()[-1]
+    assert "x land fraction x (1 - lake fraction) x (1 - glacier fraction)" in line
+    alone = region_weights(ds, whole, lake=lake)
+    np.testing.assert_allclose((alone / plain).values[0], [[1, 0.8], [0, 1]], rtol=1e-12)
+    with pytest.raises(RegionError, match=r"a lake mask needs values in 0..1"):
+        reduce(ds, whole, lake=lake * 5)
+    with pytest.raises(RegionError, match=r"the glacier mask needs dims \('lat', 'lon'\).*time=0"):
+        reduce(ds, whole, glacier=glacier.drop_vars("time").expand_dims(time=2))
+    with pytest.raises(RegionError, match="weights hold the masks already"):
+        reduce(ds, whole, weights=weights, lake=lake)
+
+
+def test_history_says_whether_there_was_a_land_mask():
+    ds = grid()
+    assert reduce(ds, TWO).attrs["history"].endswith("overlap fraction, no land mask")
+    land = xr.ones_like(ds["tas"][0])
+    line = reduce(ds, TWO, land=land).attrs["history"]
+    assert line.endswith("cell area x overlap fraction x land fraction")
+    made = reduce(ds, TWO, weights=region_weights(ds, TWO, land=land))
+    assert made.attrs["history"] == line
+
+
+def test_sea_surface_temperature_in_a_land_mean_is_told():
+    ds = grid().rename(tas="ts").assign_attrs(mip_era="CMIP6")
+    with pytest.warns(PermafrostWarning, match="'ts' of a climate model is that of the water"):
+        reduce(ds, TWO)
+    reduce(ds.assign(sftlf=xr.full_like(ds["ts"][0], 100.0).assign_attrs(units="%")), TWO)
+    reduce(ds.assign_attrs(mip_era="none"), TWO)  # no model: no alarm
+
+
+def test_weights_of_other_regions_are_refused():
+    ds = grid()
+    weights = region_weights(ds, TWO)
+    with pytest.raises(
+        RegionError, match=r"the weights have dims .* and 2 regions; the regions are 1"
+    ):
+        reduce(ds, LatitudeBands((60, 63)), weights=weights)
+    with pytest.raises(RegionError, match="has a dimension 'band' already"):
+        reduce(ds.expand_dims(band=2), TWO)
+
+
+def test_a_rotated_grid_says_regrid_first():
+    ds = grid().rename(lat="rlat", lon="rlon")
+    ds = ds.assign_coords(lat=(("rlat", "rlon"), np.ones((6, 4))))
+    for call in (reduce, region_weights):
+        with pytest.raises(DimensionError, match=r"a rotated or curvilinear grid.*regrid\("):
+            call(ds, TWO)
+
+
+def test_two_cells_and_irregular_spacing():
+    ds = grid(n_lat=2, n_lon=2)
+    assert float(region_weights(ds, LatitudeBands((60, 62))).min()) > 0
+    lat = np.array([60.0, 60.1, 61.0, 64.0])
+    uneven = xr.Dataset(coords={"lat": lat, "lon": [-150.0, -140.0, -138.0]})
+    np.testing.assert_allclose(cell_bounds(uneven, "lat")[:, 0], [59.95, 60.05, 60.55, 62.5])
+    total = region_weights(uneven, LatitudeBands((59.95, 65.5))).sum()
+    strip = LatitudeBands((59.95, 65.5), lon=(-155.0, -137.0)).area()
+    np.testing.assert_allclose(total, strip.item(), rtol=1e-12)
+
+
+def test_bounds_a_turn_away_or_torn_at_the_seam_are_put_right():
+    lon = np.array([0.0, 120.0, 240.0])
+    torn = np.array([[300.0, 60.0], [60.0, 180.0], [180.0, 300.0]])  # the first is -60 to 60
+    ds = xr.Dataset(coords={"lon": lon, "lon_bnds": (("lon", "bnds"), torn)})
+    np.testing.assert_array_equal(cell_bounds(ds, "lon")[0], [-60.0, 60.0])
+    west = ds.assign_coords(lon=[0.0, 120.0, -120.0])
+    np.testing.assert_array_equal(cell_bounds(west, "lon")[2], [-180.0, -60.0])
+    whole = xr.Dataset(coords={"lon": [180.0], "lon_bnds": (("lon", "bnds"), [[0.0, 360.0]])})
+    np.testing.assert_array_equal(cell_bounds(whole, "lon"), [[0.0, 360.0]])
+    wrong = xr.Dataset(coords={"lat": [60.0], "lat_bnds": (("lat", "bnds"), [[61.0, 62.0]])})
+    with pytest.raises(RegionError, match=r"the bounds of the cell at lat 60 are \[61.0, 62.0\]"):
+        cell_bounds(wrong, "lat")
 
 
 def test_alaska_has_six_equal_bands():

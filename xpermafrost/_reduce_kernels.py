@@ -1,45 +1,251 @@
-"""The one pass behind regional means: numba, threads over the leading axes."""
+"""The one pass behind regional means: each value is read once and added to its regions.
+
+A region meets few rows of a grid and a stretch of each: weights are kept as such stretches
+("runs"). Sums run along longitude, or along the dimensions after it where ``lat, lon`` come first
+in memory. Nothing is copied or masked. A split grid gives sums chunk by chunk, added up at the end.
+
+Threads are plain Python threads over ranges (the kernels release the GIL), not numba's: see
+``_quantile_kernels``. This module imports numba; import it inside functions.
+"""
+
+# mypy: allow-untyped-defs
+# (the compiler infers the types of the kernels; the functions around them are annotated)
 
 from __future__ import annotations
 
-import numba
+import itertools
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
+from numba import njit
+
+from ._quantile_kernels import available_threads
+
+#: Cells without weight that a run may hold: shorter gaps are cheaper to pass than to skip.
+GAP = 16
+#: Below this many values, starting threads costs more than it brings.
+_SMALL = 200_000
 
 
-def weighted_means(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Means over the last two axes of ``values`` by the rows of ``matrix``; NaN cells drop out.
+@dataclass(frozen=True)
+class Runs:
+    """Stretches of cells along longitude in which a region has weight, by row, then region.
+
+    ``row``, ``region``, ``start``, ``stop`` and ``offset`` (of the weight of its first cell in
+    ``weights``) have one entry a run.
+    """
+
+    row: np.ndarray
+    region: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+    offset: np.ndarray
+    weights: np.ndarray
+    regions: int
+
+    @classmethod
+    def of(cls, weights: np.ndarray) -> Runs:
+        """From weights ``(region, lat, lon)``."""
+        by_row = np.ascontiguousarray(weights.transpose(1, 0, 2), dtype="float64")
+        row, region, cell = np.nonzero(by_row)
+        new = np.ones(row.size, dtype=bool)
+        new[1:] = (np.diff(row) != 0) | (np.diff(region) != 0) | (np.diff(cell) > GAP)
+        first = np.flatnonzero(new)
+        last = np.append(first[1:], row.size) - 1
+        row, region, start, stop = row[first], region[first], cell[first], cell[last] + 1
+        offset = (row * weights.shape[0] + region) * weights.shape[2] + start
+        return cls(row, region, start, stop, offset, by_row.ravel(), weights.shape[0])
+
+    def inside(self, lat: int, lon: int, shape: tuple[int, int]) -> Runs:
+        """The runs of a chunk of ``shape`` cells that begins at row ``lat``, column ``lon``."""
+        start = np.maximum(self.start, lon)
+        stop = np.minimum(self.stop, lon + shape[1])
+        kept = (self.row >= lat) & (self.row < lat + shape[0]) & (start < stop)
+        return Runs(
+            (self.row - lat)[kept],
+            self.region[kept],
+            (start - lon)[kept],
+            (stop - lon)[kept],
+            (self.offset + start - self.start)[kept],
+            self.weights,
+            self.regions,
+        )
+
+
+# Sums may be taken in any order, so that cells become vector lanes; NaN keeps its meaning.
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _along_longitude(values, lead, row, region, start, stop, offset, weights, total, mass):
+    """``values`` (lead, lat, lon); sums (lead, region)."""
+    for i in range(lead[0], lead[1]):
+        for k in range(row.size):
+            cells = values[i, row[k], start[k] : stop[k]]
+            share = weights[offset[k] : offset[k] + cells.size]
+            added, weight = 0.0, 0.0
+            for j in range(cells.size):
+                value = cells[j]
+                there = value == value
+                added += share[j] * value if there else 0.0
+                weight += share[j] if there else 0.0
+            total[i, region[k]] += added
+            mass[i, region[k]] += weight
+
+
+@njit(cache=True, nogil=True, fastmath=False)
+def _along_tail(values, tail, row, region, start, stop, offset, weights, total, mass):
+    """``values`` (lead, lat, lon, tail); sums (lead, region, tail)."""
+    for i in range(values.shape[0]):
+        for k in range(row.size):
+            for j in range(start[k], stop[k]):
+                share = weights[offset[k] + j - start[k]]
+                if share == 0.0:
+                    continue
+                cell = values[i, row[k], j]
+                added, weight = total[i, region[k]], mass[i, region[k]]
+                for t in range(tail[0], tail[1]):
+                    value = cell[t]
+                    there = value == value
+                    added[t] += share * value if there else 0.0
+                    weight[t] += share if there else 0.0
+
+
+def sums(values: np.ndarray, runs: Runs, *, threads: int) -> np.ndarray:
+    """Weighted sums and weights of the valid cells, ``(2, lead, region, tail)``, float64.
 
     Parameters
     ----------
-    values : ndarray, shape (..., lat, lon)
-    matrix : ndarray, shape (region, lat * lon)
-        Weights; most are zero.
+    values : ndarray, shape (lead, lat, lon, tail)
+        Native float32 or float64.
+    """
+    lead, tail = values.shape[0], values.shape[3]
+    out = np.zeros((2, lead, runs.regions, tail))
+    table = (runs.row, runs.region, runs.start, runs.stop, runs.offset, runs.weights)
+    if tail == 1:
+        flat, total, mass = values[..., 0], out[0, ..., 0], out[1, ..., 0]
+
+        def task(first: int, last: int) -> None:
+            _along_longitude(flat, (first, last), *table, total, mass)
+
+        _over(task, lead, values.size, threads)
+    else:
+
+        def task(first: int, last: int) -> None:
+            _along_tail(values, (first, last), *table, out[0], out[1])
+
+        _over(task, tail, values.size, threads)
+    return out
+
+
+def _over(task: Callable[[int, int], None], length: int, values: int, threads: int) -> None:
+    """Run ``task(first, last)`` over all of ``length``, on threads where that pays."""
+    parts = min(4 * threads, length) if threads > 1 and values > _SMALL else 1
+    edges = [length * part // parts for part in range(parts + 1)] if length else []
+    if parts == 1:
+        task(0, length)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(task, edges[:-1], edges[1:]))
+
+
+def means(
+    data: Any, dims: tuple[Hashable, ...], runs: Runs, dim: Hashable
+) -> tuple[tuple[Hashable, ...], Any]:
+    """Weighted means over ``lat`` and ``lon``; NaN cells drop out.
+
+    Parameters
+    ----------
+    data : ndarray or dask array
+        Numbers with dimensions ``dims``.
+    runs : Runs
+    dim : hashable
+        Name of the dimension of regions.
 
     Returns
     -------
-    ndarray, shape (..., region)
-        float32 for float32, else float64. NaN where no valid cell has weight.
+    dims : tuple
+        ``dim``, then the others in their order.
+    means : ndarray or dask array
+        float32 for float32, else float64; NaN where no valid cell has weight.
     """
-    lead = values.shape[:-2]
-    dtype = values.dtype if values.dtype == np.float32 else np.dtype("float64")
-    rows = np.ascontiguousarray(values, dtype=dtype).reshape(-1, matrix.shape[1])
-    region, cell = np.nonzero(matrix)
-    order = np.argsort(cell, kind="stable")  # read the row once, from left to right
-    region, cell = region[order], cell[order]
-    out = np.empty((rows.shape[0], matrix.shape[0]), dtype=dtype)
-    _accumulate(rows, cell, region, matrix[region, cell], out)
-    return out.reshape(*lead, matrix.shape[0])
+    others = tuple(d for d in dims if d not in ("lat", "lon"))
+    dtype = _working(data.dtype)
+    if not hasattr(data, "dask"):
+        both = _chunk_sums(np.asarray(data), None, None, dims=dims, runs=runs, threads=None)
+        return (dim, *others), _mean(both, kind=dtype)
+    import dask.array as da
+
+    # One task a chunk gives its sums; a second one adds them up over the chunks of the grid. Where
+    # the grid is whole, dask fuses both.
+    meta = np.empty((0,) * (len(others) + 4), dtype="float64")
+    chunks = dict(zip(dims, data.chunks, strict=True))
+    begins = {name: list(itertools.accumulate(chunks[name], initial=0)) for name in ("lat", "lon")}
+    inner = ("lat", "lon", "_sums", dim, *others)
+    both = da.blockwise(
+        _chunk_sums,
+        inner,
+        data,
+        dims,
+        *(da.from_array(np.array(begins["lat"][:-1]), chunks=1), ("lat",)),
+        *(da.from_array(np.array(begins["lon"][:-1]), chunks=1), ("lon",)),
+        new_axes={"_sums": 2, dim: runs.regions},
+        adjust_chunks={"lat": 1, "lon": 1},
+        align_arrays=False,
+        dtype="float64",
+        meta=meta,
+        dims=dims,
+        runs=runs,
+        threads=1,
+    )
+    mean = da.blockwise(
+        _mean,
+        (dim, *others),
+        both,
+        inner,
+        concatenate=True,
+        meta=np.empty((0,) * (len(others) + 1), dtype=dtype),
+        dtype=dtype,
+        kind=dtype,
+    )
+    return (dim, *others), mean
 
 
-@numba.njit(parallel=True, cache=True)
-def _accumulate(rows, cell, region, weight, out):  # type: ignore[no-untyped-def]
-    for i in numba.prange(rows.shape[0]):
-        total = np.zeros(out.shape[1])
-        mass = np.zeros(out.shape[1])
-        for k in range(cell.size):
-            value = rows[i, cell[k]]
-            if not np.isnan(value):
-                total[region[k]] += weight[k] * value
-                mass[region[k]] += weight[k]
-        for r in range(out.shape[1]):
-            out[i, r] = total[r] / mass[r] if mass[r] > 0.0 else np.nan
+def _working(dtype: np.dtype) -> np.dtype:
+    """float32 stays; integers, truth values and the rest become float64. In native byte order."""
+    return np.dtype("float32" if dtype.kind == "f" and dtype.itemsize == 4 else "float64")
+
+
+def _chunk_sums(
+    values: np.ndarray,
+    lat: np.ndarray | None,
+    lon: np.ndarray | None,
+    *,
+    dims: tuple[Hashable, ...],
+    runs: Runs,
+    threads: int | None,
+) -> np.ndarray:
+    """Sums of one chunk ``(1, 1, 2, region, ...)``; ``lat`` and ``lon`` say where it begins."""
+    ends = sorted((dims.index("lat"), dims.index("lon")))
+    before = [k for k, d in enumerate(dims) if k < ends[1] and d not in ("lat", "lon")]
+    after = list(range(ends[1] + 1, len(dims)))
+    ordered = np.asarray(values, dtype=_working(values.dtype)).transpose(
+        *before, dims.index("lat"), dims.index("lon"), *after
+    )
+    shape = ordered.shape
+    grid = (shape[len(before)], shape[len(before) + 1])
+    lead, tail = shape[: len(before)], shape[len(before) + 2 :]
+    if lat is not None and lon is not None:
+        runs = runs.inside(int(lat[0]), int(lon[0]), grid)
+    flat = ordered.reshape(int(np.prod(lead)), *grid, int(np.prod(tail)))
+    both = sums(flat, runs, threads=threads or available_threads())
+    both = both.reshape(2, *lead, runs.regions, *tail)
+    return np.moveaxis(both, 1 + len(lead), 1)[None, None]
+
+
+def _mean(both: np.ndarray, *, kind: np.dtype) -> np.ndarray:
+    """Means from the sums of all chunks of the grid."""
+    total, mass = both.sum(axis=(0, 1))
+    mean = np.full(total.shape, np.nan)
+    np.divide(total, mass, out=mean, where=mass > 0.0)
+    return mean.astype(kind)

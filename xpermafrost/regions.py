@@ -1,22 +1,28 @@
-"""Regions: latitude bands, and the area-weighted reduction of a grid to them.
+"""Regions: latitude bands, and the area-weighted reduction of a grid to any regions.
 
-A region set knows its names and gives fractional weights on a grid: cell area times
-overlap fraction. Times the land fraction, they are computed once, kept as data, and used
-in one pass over each variable.
+A region set (bands here, ``polygons.Polygons``) knows its names and gives fractional weights on
+a grid: cell area times overlap fraction. Times the share of land, they are computed once, kept
+as data, and used in one pass over each variable.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from ._checks import check_whole, require_dims
-from .errors import RegionError
+from .errors import PermafrostWarning, RegionError
+from .masks import cell_bounds, check_grid, on_grid, soil_share
+from .sampling import sample_points
 from .schema import BOUNDS
+
+if TYPE_CHECKING:
+    from .polygons import Polygons
 
 #: Mean radius of the Earth [m] (IUGG).
 EARTH_RADIUS = 6_371_008.8
@@ -85,6 +91,16 @@ class LatitudeBands:
             "lat_bnds": xr.Variable((self.dim, BOUNDS), bounds),
         }
 
+    @property
+    def geometries(self) -> tuple[Any, ...]:
+        """Outlines as shapely polygons, with a vertex every degree, so that they reproject."""
+        import shapely
+
+        west, east = self.lon or (-180.0, 180.0)
+        east = west + ((east - west) % 360.0 or 360.0)
+        boxes = [shapely.box(west, a, east, b) for a, b in pairwise(self.edges)]
+        return tuple(box.segmentize(1.0) for box in boxes)
+
     def overlap(self, lat_bounds: np.ndarray, lon_bounds: np.ndarray) -> np.ndarray:
         """Area [m2] of every grid cell inside every band, shape ``(band, lat, lon)``.
 
@@ -97,6 +113,55 @@ class LatitudeBands:
         rows = np.where(high > low, np.sin(np.deg2rad(high)) - np.sin(np.deg2rad(low)), 0.0)
         columns = np.deg2rad(_lon_overlap(lon_bounds, self.lon))
         return EARTH_RADIUS**2 * rows[:, :, None] * columns[None, None, :]
+
+    def area(self) -> xr.DataArray:
+        """Area [m2] of every band on the sphere of the mean radius, dims ``(band,)``."""
+        from .polygons import area_of
+
+        globe = self.overlap(np.array([[-90.0, 90.0]]), np.array([[-180.0, 180.0]]))
+        return area_of(self, globe[:, 0, 0])
+
+    def clip(self, outline: Any) -> Polygons:
+        """The parts of the bands inside an outline, such as that of a country.
+
+        Parameters
+        ----------
+        outline : shapely geometry, or anything that :func:`xpermafrost.as_regions` reads
+            Longitude and latitude; several regions count as one outline.
+
+        Returns
+        -------
+        Polygons
+            With the names and the dimension of the bands.
+
+        Raises
+        ------
+        RegionError
+            If a band lies outside the outline.
+
+        Examples
+        --------
+        >>> import shapely
+        >>> cut = LatitudeBands((60, 65, 70)).clip(shapely.box(-160, 62, -140, 75))
+        >>> [geometry.bounds for geometry in cut.geometries]
+        [(-160.0, 62.0, -140.0, 65.0), (-160.0, 65.0, -140.0, 70.0)]
+        """
+        from .polygons import Polygons, joined, shared
+        from .region_files import as_regions
+
+        if not hasattr(outline, "geom_type"):
+            outline = joined(as_regions(outline).geometries)
+        pieces = tuple(shared(outline, box) for box in self.geometries)
+        outside = [n for n, piece in zip(self.names, pieces, strict=True) if piece.is_empty]
+        if outside:
+            raise RegionError(f"the bands {outside} lie outside the outline; leave them out.")
+        return Polygons(self.names, pieces, self.dim)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Outlines and names on matplotlib axes; returns the axes."""
+        from .polygons import plot_outlines
+
+        return plot_outlines(self.names, self.geometries, ax)
 
 
 def _band_name(south: float, north: float) -> str:
@@ -133,62 +198,26 @@ def alaska_bands() -> LatitudeBands:
     return LatitudeBands(tuple(edges.tolist()), lon=(-168.0, -141.0))
 
 
-def cell_bounds(ds: xr.Dataset | xr.DataArray, name: str) -> np.ndarray:
-    """Bounds of the cells along ``lat`` or ``lon``, shape ``(n, 2)``.
-
-    Taken from ``{name}_bnds`` where present, else halfway between the centres.
-    """
-    stored = ds.coords.get(f"{name}_bnds")
-    if stored is None and isinstance(ds, xr.Dataset):
-        stored = ds.get(f"{name}_bnds")
-    if stored is not None and stored.dims[:1] == (name,) and stored.ndim == 2:
-        return np.asarray(stored.values, dtype="float64")
-    centre = np.asarray(ds[name].values, dtype="float64")
-    if centre.size < 2:
-        raise RegionError(
-            f"the cells along {name!r} have no bounds and there is only one centre; "
-            f"add '{name}_bnds' with dims ('{name}', 'bnds')."
-        )
-    steps = np.diff(centre)
-    if not (np.all(steps > 0) or np.all(steps < 0)):
-        raise RegionError(f"{name!r} must increase or decrease throughout; sort it first.")
-    middle = centre[:-1] + steps / 2
-    edges = np.concatenate([[centre[0] - steps[0] / 2], middle, [centre[-1] + steps[-1] / 2]])
-    if name == "lat":
-        edges = np.clip(edges, -90.0, 90.0)
-    return np.stack([edges[:-1], edges[1:]], axis=1)
-
-
-def land_fraction(land: xr.DataArray) -> xr.DataArray:
-    """Share of land in 0..1 from a mask, a fraction or a percentage; missing is no land."""
-    if land.dtype == bool:
-        return land.astype("float64")
-    share = land.astype("float64")
-    if str(land.attrs.get("units", "")) == "%" or float(share.max()) > 1.5:
-        share = share / 100.0
-    low, high = float(share.min()), float(share.max())
-    if low < -1e-6 or high > 1.0 + 1e-6:
-        raise RegionError(
-            f"a land mask needs values in 0..1 or 0..100 %; found {low:g} to {high:g}."
-        )
-    return share.clip(0.0, 1.0).fillna(0.0)
-
-
 def region_weights(
     grid: xr.Dataset | xr.DataArray,
-    regions: LatitudeBands,
+    regions: Any,
     *,
     land: xr.DataArray | None = None,
+    lake: xr.DataArray | None = None,
+    glacier: xr.DataArray | None = None,
 ) -> xr.DataArray:
-    """Weights of every grid cell in every region: cell area x overlap fraction x land fraction.
+    """Weights of every grid cell in every region: cell area x overlap fraction x share of soil.
 
     Parameters
     ----------
     grid : Dataset or DataArray
-        With 1-D ``lat`` and ``lon`` [degrees]; bounds are used where present.
-    regions : LatitudeBands
-    land : DataArray, optional
-        ``(lat, lon)`` land share (0..1 or %) or boolean mask.
+        With 1-D ``lat`` and ``lon`` [degrees], evenly spaced or not, in any order and on any cut of
+        the circle; bounds are used where present.
+    regions : LatitudeBands, Polygons, or anything that :func:`xpermafrost.as_regions` reads
+    land, lake, glacier : DataArray, optional
+        Shares of the cell (0..1 or %) or boolean masks ``(lat, lon)``. The share of soil is land x
+        (1 - lake) x (1 - glacier); a mask that is not given counts as all land, no lake, no
+        glacier.
 
     Returns
     -------
@@ -199,6 +228,13 @@ def region_weights(
     ------
     RegionError
         If a region has no weight anywhere on the grid.
+    DimensionError
+        If the grid is rotated or curvilinear.
+
+    Warns
+    -----
+    PermafrostWarning
+        If less than 99 % of a polygon lies on the grid.
 
     Examples
     --------
@@ -208,86 +244,96 @@ def region_weights(
     >>> weights.dims, bool(weights.sel(band="60.0-61.0N", lat=63.0).max() == 0)
     (('band', 'lat', 'lon'), True)
     """
-    require_dims(grid, ("lat", "lon"), step="a regional mean")
+    from .region_files import as_regions
+
+    regions = as_regions(regions)
+    check_grid(grid, step="a regional mean")
     values = regions.overlap(cell_bounds(grid, "lat"), cell_bounds(grid, "lon"))
-    weights = xr.DataArray(
+    where = (
+        f"(lat {float(grid['lat'].min()):g} to {float(grid['lat'].max()):g}, lon "
+        f"{float(grid['lon'].min()):g} to {float(grid['lon'].max()):g})"
+    )
+    _name_the_empty(values, regions, f"meet no cell of the grid {where}")
+    if not isinstance(regions, LatitudeBands):
+        _warn_of_parts(values, regions, where)
+    share, masks = soil_share(grid, land=land, lake=lake, glacier=glacier)
+    if share is not None:
+        values = values * share
+        _name_the_empty(values, regions, f"have no land on the grid {where}")
+    made = f"cell area x overlap fraction{' x ' if masks else ''}{masks}"
+    return xr.DataArray(
         values,
         dims=(regions.dim, "lat", "lon"),
         coords={regions.dim: regions.coords[regions.dim], "lat": grid["lat"], "lon": grid["lon"]},
-        attrs={"units": "m2", "long_name": "cell area x overlap fraction x land fraction"},
+        attrs={"units": "m2", "long_name": made},
         name="weights",
     )
-    if land is not None:
-        share = _on_grid(land_fraction(land), grid, "land mask")
-        weights = (weights * share.transpose("lat", "lon").values).assign_attrs(weights.attrs)
-    empty = [
-        str(n) for n, w in zip(regions.names, weights.sum(("lat", "lon")), strict=True) if w <= 0
-    ]
+
+
+def _name_the_empty(values: np.ndarray, regions: LatitudeBands | Polygons, what: str) -> None:
+    totals = values.sum(axis=(1, 2))
+    empty = [n for n, total in zip(regions.names, totals, strict=True) if total <= 0]
     if empty:
         raise RegionError(
-            f"the regions {empty} have no land on the grid (lat {float(grid['lat'].min()):g} to "
-            f"{float(grid['lat'].max()):g}, lon {float(grid['lon'].min()):g} to "
-            f"{float(grid['lon'].max()):g}). Choose regions inside the grid, or check the mask."
+            f"the regions {empty} {what}. Choose regions inside the grid, or check the mask."
         )
-    return weights
 
 
-def _on_grid(field: xr.DataArray, grid: xr.Dataset | xr.DataArray, what: str) -> xr.DataArray:
-    """``field`` in the order of the grid's rows and columns; refuse another grid."""
-    for dim in ("lat", "lon"):
-        if field.sizes.get(dim) != grid.sizes[dim]:
-            raise RegionError(
-                f"the {what} has sizes {dict(field.sizes)}, the grid "
-                f"{grid.sizes['lat']} x {grid.sizes['lon']} (lat x lon); put it on the grid first."
-            )
-        if dim not in field.coords:
-            continue  # nothing but the order says where its cells lie
-        mine, theirs = field[dim].values, grid[dim].values
-        order = np.empty(mine.size, dtype="int64")
-        order[np.argsort(theirs)] = np.argsort(mine)
-        if not np.allclose(mine[order], theirs, rtol=0, atol=1e-3):
-            raise RegionError(
-                f"the cells of the {what} lie on {dim} {mine.min():g} to {mine.max():g}, the "
-                f"grid on {theirs.min():g} to {theirs.max():g}; put it on the grid first."
-            )
-        field = field.isel({dim: order})
-    return field
+def _warn_of_parts(values: np.ndarray, regions: Polygons, where: str) -> None:
+    share = values.sum(axis=(1, 2)) / regions.area().values
+    part = [f"{n!r} {100 * s:.0f} %" for n, s in zip(regions.names, share, strict=True) if s < 0.99]
+    if part:
+        warnings.warn(
+            f"only a part lies on the grid {where}, and means are of that part: {', '.join(part)}.",
+            PermafrostWarning,
+            stacklevel=3,
+        )
 
 
 def reduce(
     ds: xr.Dataset,
-    regions: LatitudeBands,
+    regions: Any,
     *,
     land: xr.DataArray | None = None,
+    lake: xr.DataArray | None = None,
+    glacier: xr.DataArray | None = None,
     weights: xr.DataArray | None = None,
 ) -> xr.Dataset:
     """Area-weighted means of every gridded variable over every region.
 
     A missing cell drops out of the numerator and of the denominator; a region without any
-    valid cell is NaN. Each variable is read once. Lazy on dask (``lat`` and ``lon`` in one
-    chunk each). Station Datasets (no ``lat``/``lon`` dimensions) are returned as they are.
+    valid cell is NaN. Each variable is read once. Lazy on dask, however it is chunked: a grid
+    in several chunks gives sums of each, added up. Station Datasets (no ``lat``/``lon``
+    dimensions) are returned as they are.
 
     Parameters
     ----------
     ds : Dataset
         Variables with dims ``lat, lon`` are reduced; others are kept.
-    regions : LatitudeBands
-    land : DataArray, optional
-        Land share or mask ``(lat, lon)``; by default ``ds["sftlf"]`` where it is there.
+    regions : LatitudeBands, Polygons, or anything that :func:`xpermafrost.as_regions` reads
+    land, lake, glacier : DataArray, optional
+        Shares or masks ``(lat, lon)``, see :func:`region_weights`; ``land`` is by default
+        ``ds["sftlf"]`` where it is there.
     weights : DataArray, optional
-        Weights made by :func:`region_weights`, to be used again.
+        Weights made by :func:`region_weights`, to be used again; they hold the masks.
 
     Returns
     -------
     Dataset
-        As ``ds`` with the dimension of the regions in place of ``lat, lon``.
+        As ``ds`` with the dimension of the regions in place of ``lat, lon``. Its history says
+        which masks were used and which regions overlap.
 
     Raises
     ------
     DimensionError
-        If ``lat`` or ``lon`` is missing, or split over chunks.
+        If ``lat`` or ``lon`` is missing or 2-D.
     RegionError
         If a region lies off the grid.
+
+    Warns
+    -----
+    PermafrostWarning
+        If climate-model surface temperature, over sea that of the water, comes without land mask.
 
     Examples
     --------
@@ -301,118 +347,89 @@ def reduce(
     """
     if "station" in ds.dims and not {"lat", "lon"} <= set(ds.dims):
         return ds
-    require_dims(ds, ("lat", "lon"), step="reduce")
+    from .region_files import as_regions
+
+    regions = as_regions(regions)
+    check_grid(ds, step="reduce")
     if weights is None:
-        weights = region_weights(ds, regions, land=ds.get("sftlf") if land is None else land)
-    weights = _on_grid(weights, ds, "weights")
+        land = ds.get("sftlf") if land is None else land
+        _warn_of_sea(ds, land)
+        weights = region_weights(ds, regions, land=land, lake=lake, glacier=glacier)
+    elif land is not None or lake is not None or glacier is not None:
+        raise RegionError("weights hold the masks already; pass either weights= or masks.")
+    return _reduced(ds, regions, on_grid(weights, ds, "weights"))
+
+
+def _warn_of_sea(ds: xr.Dataset, land: xr.DataArray | None) -> None:
+    if land is not None or "ts" not in ds.data_vars or not {"lat", "lon"} <= set(ds["ts"].dims):
+        return
+    from .sources.cmip import recognise
+
+    if recognise(ds):
+        warnings.warn(
+            "'ts' of a climate model is that of the water over open sea, and there is no land "
+            "mask: means mix both. Join the model's 'sftlf' to the Dataset, or pass land=...",
+            PermafrostWarning,
+            stacklevel=3,
+        )
+
+
+def _reduced(
+    ds: xr.Dataset, regions: LatitudeBands | Polygons, weights: xr.DataArray
+) -> xr.Dataset:
+    from ._reduce_kernels import Runs
+
+    if list(weights.dims) != [regions.dim, "lat", "lon"] or weights.shape[0] != len(regions):
+        raise RegionError(
+            f"the weights have dims {tuple(weights.dims)} and {weights.shape[0]} regions; the "
+            f"regions are {len(regions)} along {regions.dim!r}. Make them by region_weights."
+        )
+    if regions.dim in ds.dims:
+        raise RegionError(
+            f"the Dataset has a dimension {regions.dim!r} already; name that of the regions "
+            "otherwise: dataclasses.replace(regions, dim=...)."
+        )
     gridded = {name: da for name, da in ds.data_vars.items() if {"lat", "lon"} <= set(da.dims)}
-    for da in gridded.values():
-        for dim in ("lat", "lon"):
-            check_whole(da, dim, step="reduce")
+    words = [str(name) for name, da in gridded.items() if da.dtype.kind not in "fiub"]
+    if words:
+        raise RegionError(f"{words} are no numbers to average; ds.drop_vars({words}) first.")
     out = ds.drop_vars([n for n in ds.variables if {"lat", "lon"} & set(ds[n].dims)])
-    dim = str(weights.dims[0])
-    means = {name: _weighted_mean(da, weights, dim) for name, da in gridded.items()}
-    out = out.assign(means).assign_coords(regions.coords)
-    note = f"mean over {len(regions)} regions, weights = cell area x overlap x land fraction"
+    runs = Runs.of(weights.values)
+    mean = {name: _mean(da, runs, regions.dim) for name, da in gridded.items()}
+    made = str(weights.attrs.get("long_name", "given"))
+    land = "" if "land fraction" in made or made == "given" else ", no land mask"
+    note = f"mean over {len(regions)} regions, weights = {made}{land}"
     history = [line for line in [str(ds.attrs.get("history", ""))] if line]
-    return out.assign_attrs(
-        {
-            "regions": ", ".join(regions.names),
-            "history": "\n".join([*history, f"xpermafrost.reduce: {note}"]),
-        }
-    )
+    attrs = {
+        "regions": ", ".join(regions.names),
+        "history": "\n".join(
+            [*history, f"xpermafrost.reduce: {'; '.join([note, *_overlap_notes(regions)])}"]
+        ),
+    }
+    return out.assign(mean).assign_coords(regions.coords).assign_attrs(attrs)
 
 
-def _weighted_mean(da: xr.DataArray, weights: xr.DataArray, dim: Hashable) -> xr.DataArray:
-    matrix = weights.values.reshape(weights.sizes[dim], -1)
+def _mean(da: xr.DataArray, runs: Any, dim: str) -> xr.Variable:
+    from ._reduce_kernels import means
 
-    def block(values: np.ndarray) -> np.ndarray:
-        from ._reduce_kernels import weighted_means
-
-        return weighted_means(values, matrix)
-
-    dtype = da.dtype if da.dtype == np.float32 else np.dtype("float64")
-    mean = xr.apply_ufunc(
-        block,
-        da,
-        input_core_dims=[["lat", "lon"]],
-        output_core_dims=[[dim]],
-        dask="parallelized",
-        dask_gufunc_kwargs={"output_sizes": {dim: weights.sizes[dim]}},
-        output_dtypes=[dtype],
-        keep_attrs=True,
-    )
-    others = [d for d in da.dims if d not in ("lat", "lon")]
-    mean = mean.transpose(
-        dim, *[d for d in others if d != "time"], *[d for d in others if d == "time"]
-    )
-    return mean.drop_vars(["lat", "lon"], errors="ignore")
+    dims, data = means(da.variable.data, da.dims, runs, dim)
+    mean = xr.Variable(dims, data, da.attrs)
+    return mean.transpose(*[d for d in dims if d != "time"], *[d for d in dims if d == "time"])
 
 
-def sample_points(ds: xr.Dataset, points: xr.Dataset, *, method: str = "linear") -> xr.Dataset:
-    """Values of a gridded Dataset at the places of a station Dataset.
-
-    Lazy on dask. Longitudes are wrapped to the grid's own range, and the grid's edge columns
-    are repeated across the seam, so that a station near 0 or 180 degrees is inside.
-
-    Parameters
-    ----------
-    ds : Dataset
-        With dims ``lat, lon``.
-    points : Dataset
-        With 1-D coordinates or variables ``lat`` and ``lon`` along one location dim.
-    method : {"linear", "nearest"}
-        Bilinear interpolation (NaN next to a missing cell), or the nearest cell.
-
-    Raises
-    ------
-    RegionError
-        If a place lies outside the grid.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> grid = xr.Dataset(
-    ...     {"tas": (("lat", "lon"), [[270.0, 272.0], [270.0, 272.0]])},
-    ...     coords={"lat": [60.0, 62.0], "lon": [10.0, 12.0]},
-    ... )
-    >>> place = xr.Dataset(coords={"lat": ("station", [61.0]), "lon": ("station", [11.0])})
-    >>> sample_points(grid, place)["tas"].values.tolist()
-    [271.0]
-    """
-    require_dims(ds, ("lat", "lon"), step="sample_points")
-    if not {"lat", "lon"} <= set(points.variables):
-        raise RegionError(
-            f"the places need 'lat' and 'lon'; found {[str(n) for n in points.variables]}."
-        )
-    lat, lon = points["lat"], points["lon"]
-    grid = _closed_circle(ds.sortby(["lat", "lon"]))
-    west = float(grid["lon"][0])
-    wrapped = (lon - west) % 360.0 + west
-    off = (lat < float(grid["lat"][0])) | (lat > float(grid["lat"][-1]))
-    off |= wrapped > float(grid["lon"][-1])
-    if bool(off.any()):
-        raise RegionError(
-            f"{int(off.sum())} of {off.size} places lie outside the grid's cell centres "
-            f"(lat {float(grid['lat'][0]):g} to {float(grid['lat'][-1]):g})."
-        )
-    gridded = [name for name, da in grid.data_vars.items() if {"lat", "lon"} <= set(da.dims)]
-    interp = grid[gridded].interp(lat=lat.variable, lon=wrapped.variable, method=method)  # type: ignore[arg-type]
-    out = interp.drop_vars(["lat", "lon"], errors="ignore")
-    labels = {dim: points[dim] for dim in lat.dims if dim in points.coords}
-    attrs = {**ds.attrs, "sampling": f"{method} interpolation to points"}
-    return out.assign_coords({**labels, "lat": lat, "lon": lon}).assign_attrs(attrs)
+def _overlap_notes(regions: LatitudeBands | Polygons) -> list[str]:
+    """What the history says of regions that count the same cells."""
+    pairs = [] if isinstance(regions, LatitudeBands) else regions.overlapping
+    told = [f"{a!r} and {b!r} overlap by {area / 1e6:.4g} km2" for a, b, area in pairs[:3]]
+    return told + ([f"and {len(pairs) - 3} more pairs overlap"] if len(pairs) > 3 else [])
 
 
-def _closed_circle(ds: xr.Dataset) -> xr.Dataset:
-    """Repeat the first and last column on the other side of a grid that spans the circle."""
-    lon = ds["lon"].values
-    if lon.size < 2 or 360.0 - (lon[-1] - lon[0]) > 1.5 * float(np.median(np.diff(lon))):
-        return ds
-    first, last = ds.isel(lon=[0]), ds.isel(lon=[-1])
-    parts = [
-        last.assign_coords(lon=last["lon"] - 360.0),
-        ds,
-        first.assign_coords(lon=first["lon"] + 360.0),
-    ]
-    return xr.concat(parts, dim="lon", data_vars="minimal", coords="minimal", compat="override")
+__all__ = [
+    "EARTH_RADIUS",
+    "LatitudeBands",
+    "alaska_bands",
+    "cell_bounds",
+    "reduce",
+    "region_weights",
+    "sample_points",
+]
