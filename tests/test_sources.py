@@ -12,7 +12,13 @@ import pytest
 import xarray as xr
 
 from xpermafrost import schema, testing
-from xpermafrost.errors import SourceError, TimeAxisError, UnitsError, UnknownNameError
+from xpermafrost.errors import (
+    PermafrostWarning,
+    SourceError,
+    TimeAxisError,
+    UnitsError,
+    UnknownNameError,
+)
 from xpermafrost.sources import FAMILIES, identify, standardize
 
 MONTHS = pd.date_range("2001-01-01", periods=12, freq="MS")
@@ -362,9 +368,10 @@ def test_lon_bounds_move_with_their_longitudes():
 def test_new_cds_layout():
     ds = dataset("t2m", 260.0, "K", dim="valid_time")
     ds = ds.assign_coords(number=0, expver=("valid_time", ["0001"] * 10 + ["0005"] * 2))
-    out = standardize(ds)
+    with pytest.warns(PermafrostWarning, match="2 months are preliminary.*2001-11 to 2001-12"):
+        out = standardize(ds)
     assert set(out.coords) == {"time"}
-    assert "2 months are preliminary" in out.attrs["history"]
+    assert out.attrs["preliminary_months"] == "2001-11, 2001-12"
 
 
 def test_integer_date_as_time():
@@ -373,16 +380,19 @@ def test_integer_date_as_time():
     assert (out["time"].values == MONTHS.values).all()
 
 
-def test_legacy_expver_dimension():
+@pytest.mark.parametrize("labels", [[1, 5], ["0001", "0005"]])
+def test_legacy_expver_dimension(labels):
     values = np.full((12, 2), np.nan)
     values[:10, 0], values[9:, 1] = 260.0, 250.0
     ds = xr.Dataset(
         {"t2m": (("time", "expver"), values, {"units": "K"})},
-        coords={"time": MONTHS, "expver": [1, 5]},
+        coords={"time": MONTHS, "expver": labels},
     )
-    out = standardize(ds)
+    with pytest.warns(PermafrostWarning, match="2 months are preliminary"):
+        out = standardize(ds)
     assert out["tas"].dims == ("time",)
     assert out["tas"].values.tolist() == [260.0] * 10 + [250.0] * 2
+    assert out.attrs["preliminary_months"] == "2001-11, 2001-12"
 
 
 def test_stamps_at_the_end_of_the_month_follow_their_bounds():
@@ -415,16 +425,6 @@ def test_undecoded_time_is_decoded():
 def test_months_must_be_whole(order, message):
     with pytest.raises(TimeAxisError, match=message):
         standardize(dataset("tas", 260.0, "K", times=MONTHS[order]))
-
-
-def test_hourly_accumulations_are_refused():
-    hours = pd.date_range("2001-01-01", periods=48, freq="h")
-    with pytest.raises(SourceError, match=r"reads monthly data.*\['tp'\] are accumulated"):
-        standardize(dataset("tp", 0.001, "m", times=hours))
-    with pytest.raises(SourceError, match="GRIB_stepType 'accum'"):
-        standardize(dataset("tp", 0.001, "m", GRIB_stepType="accum"))
-    with pytest.raises(TimeAxisError, match="needs monthly data"):
-        standardize(dataset("t2m", 260.0, "K", times=hours))
 
 
 # --- canonical data, laziness -------------------------------------------------------------

@@ -17,52 +17,7 @@ _ATTRS: dict[str, dict[str, str]] = {
     "lat": {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
     "lon": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
 }
-# Scalars that say how a GRIB message was made, not where or when it is.
-_GRIB_SCALARS = ("step", "surface", "number", "valid_time", "depthBelowLandLayer", "expver")
 _VERTICAL = ("depth", "sdepth", "solth", "soil_depth", "depth_cm", "depth_m", "soildepth")
-
-
-def standard_grib(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
-    """Join the halves of ``expver``, drop GRIB bookkeeping, name the ensemble ``member``.
-
-    Returns the Dataset and notes on what was done.
-    """
-    notes: list[str] = []
-    if "expver" in ds.dims:
-        ds = _join_expver(ds)
-        notes.append("expver 0001 preferred to 0005")
-    elif "expver" in ds.variables and ds["expver"].ndim == 1:
-        early = int(np.sum([str(v).lstrip("0") == "5" for v in ds["expver"].values]))
-        if early:
-            notes.append(f"{early} months are preliminary (expver 0005)")
-    if "step" in ds.dims and ds.sizes["step"] > 1:
-        raise SourceError(
-            "standardize reads monthly means; the dimension 'step' says hourly forecasts. "
-            "Use the monthly means of the source."
-        )
-    for name in ("step", "number"):
-        if name in ds.dims and ds.sizes[name] == 1:
-            ds = ds.squeeze(name, drop=True)
-    if "number" in ds.dims:
-        ds = ds.rename(number="member")
-    drop = [n for n in _GRIB_SCALARS if n in ds.coords and n not in ds.dims]
-    # `valid_time` along `time` repeats it; `expver` along time is in the notes
-    return ds.drop_vars(drop), notes
-
-
-def _join_expver(ds: xr.Dataset) -> xr.Dataset:
-    labels = [str(value).lstrip("0") for value in ds["expver"].values]
-    order = sorted(range(len(labels)), key=lambda i: labels[i])
-    parts = [ds.isel(expver=i, drop=True) for i in order]
-    joined = parts[0]
-    for part in parts[1:]:
-        joined = joined.map(
-            lambda da, other=part: (
-                da.where(da.notnull(), other[da.name]) if "expver" in ds[da.name].dims else da
-            ),
-            keep_attrs=True,
-        )
-    return joined
 
 
 def standard_latlon(ds: xr.Dataset) -> tuple[xr.Dataset, bool]:
@@ -72,6 +27,7 @@ def standard_latlon(ds: xr.Dataset) -> tuple[xr.Dataset, bool]:
     }
     changed = bool(names)
     ds = ds.rename(names)
+    _check_latlon(ds)
     bounds = [f"{name}_{end}" for name in ("lat", "lon") for end in (BOUNDS, "bounds")]
     for name in [b for b in ("lat", "lon", *bounds) if b in ds.data_vars]:
         ds, changed = ds.set_coords(name), True
@@ -92,6 +48,33 @@ def standard_latlon(ds: xr.Dataset) -> tuple[xr.Dataset, bool]:
         if coord.dims == (name,) and not ds.indexes[name].is_monotonic_increasing:
             ds, changed = ds.sortby(name), True
     return ds, changed
+
+
+def _check_latlon(ds: xr.Dataset) -> None:
+    """Latitudes that no place has, and coordinates whose attributes say the other one."""
+    for name, other in (("lat", "lon"), ("lon", "lat")):
+        if name not in ds.coords or not np.issubdtype(ds[name].dtype, np.number):
+            continue
+        attrs, opposite = ds[name].attrs, _ATTRS[other]
+        units = str(attrs.get("units", "")).replace("degree_", "degrees_")
+        if opposite["standard_name"] == attrs.get("standard_name") or units == opposite["units"]:
+            raise SourceError(
+                f"{name!r} is a {opposite['standard_name']} by its attributes: latitude and "
+                "longitude are swapped. Type ds.rename(lat='lon', lon='lat'), or correct the "
+                "attributes."
+            )
+    if "lat" not in ds.coords or not np.issubdtype(ds["lat"].dtype, np.number):
+        return
+    low, high = float(ds["lat"].min()), float(ds["lat"].max())
+    if np.isnan(low) or (low >= -90.01 and high <= 90.01):
+        return
+    swapped = "lon" in ds.coords and float(np.abs(ds["lon"]).max()) <= 90
+    cure = (
+        "latitude and longitude are swapped. Type ds.rename(lat='lon', lon='lat')"
+        if swapped
+        else "these are no degrees north. If they are metres of a projection, call them y and x"
+    )
+    raise SourceError(f"'lat' holds {low:g} to {high:g}, beyond the poles: {cure}.")
 
 
 def _wrap(lon: np.ndarray) -> np.ndarray:

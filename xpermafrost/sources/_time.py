@@ -1,14 +1,20 @@
-"""The time axis of a source becomes the first of each month; day counts stay the source's."""
+"""The time axis of a source: its stamps, calendar and step; day counts stay the source's."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cftime
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from .._checks import check_monthly, month_index
 from ..errors import SourceError, TimeAxisError
 from ..schema import TIME
+
+#: Minutes of a day.
+DAY = 1440
 
 #: Names of the time dimension, in the order in which they are looked for.
 TIME_NAMES = (TIME, "valid_time", "date", "forecast_reference_time", "t", "month_start")
@@ -88,79 +94,213 @@ def first_of_month(months: np.ndarray) -> np.ndarray:
     return (months - 1970 * 12).astype("datetime64[M]").astype("datetime64[ns]")
 
 
-def standard_time(
-    ds: xr.Dataset, *, accumulated: list[str]
-) -> tuple[xr.Dataset, xr.DataArray | None, bool]:
-    """Rename and normalise the time axis.
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """The time axis of a source.
 
-    Returns
-    -------
-    ds : Dataset
-        With ``time`` as first of the month, datetime64[ns]; without time bounds.
-    days : DataArray or None
-        Days of each month in the source's calendar, along ``time``; None for static fields.
-    changed : bool
+    Attributes
+    ----------
+    name : str
+        Dimension in the source.
+    dates : DataArray
+        Its stamps, decoded.
+    middles : DataArray
+        The middle of the time bounds where there are any, else the stamps.
+    calendar : str
+        CF name of the calendar.
+    step : {"month", "day", "hour"}
+        Time step; several hours (3, 6, ...) are "hour".
+    minutes : int
+        The step of hourly data [min].
+    bounds : tuple of str
+        Variables that hold time bounds.
+    """
+
+    name: str
+    dates: xr.DataArray
+    middles: xr.DataArray
+    calendar: str
+    step: str
+    minutes: int
+    bounds: tuple[str, ...]
+
+
+def read_axis(ds: xr.Dataset) -> Axis | None:
+    """The time axis of ``ds``; None for static fields.
+
+    Raises
+    ------
+    TimeAxisError
+        If there are no dates, if calendars are mixed, or if the steps are none of a month,
+        a day, or hours that divide a day.
+    SourceError
+        For monthly means by hour of day.
     """
     name = find_time(ds)
     if name is None:
-        return ds, None, False
+        return None
     if name not in ds.coords:
         raise TimeAxisError(
             f"{_STEP} needs dates on the dimension {name!r}; it has no coordinate. "
             f"Type ds.assign_coords({name}=pd.date_range(...))."
         )
     raw = ds[name]
-    bounds_name = raw.attrs.get("bounds", raw.encoding.get("bounds"))
-    changed = name != TIME
-    if changed:
-        ds = ds.drop_vars(TIME, errors="ignore").rename({name: TIME})
-    dates = to_dates(ds[TIME])
-    stamps = _midpoints(ds, dates, bounds_name)
-    _refuse_short_steps(stamps, accumulated)
-    check_monthly(xr.Dataset(coords={TIME: (TIME, stamps.values)}), step=_STEP)
-    months = month_index(stamps)
-    calendar = str(raw.attrs.get("source_calendar", dates.dt.calendar))
-    days = xr.DataArray(days_in_month(months, calendar), dims=TIME)
-    monthly = first_of_month(months)
+    said = raw.attrs.get("bounds", raw.encoding.get("bounds"))
+    known = dict.fromkeys((str(said), "time_bnds", "time_bounds"))
+    bounds = tuple(n for n in known if n in ds.variables)
+    dates = to_dates(raw.rename({name: TIME}) if name != TIME else raw)
+    calendar = _one_calendar(dates, str(raw.attrs.get("source_calendar", "")))
+    middles = _middles(ds, name, dates, str(said))
+    step, minutes = _step_of(middles, calendar)
+    if step == "hour":
+        _refuse_hours_of_day(ds, middles)
+    return Axis(
+        name=name,
+        dates=dates,
+        middles=middles,
+        calendar=calendar,
+        step=step,
+        minutes=minutes,
+        bounds=bounds,
+    )
+
+
+def _one_calendar(dates: xr.DataArray, source: str) -> str:
+    """Name of the calendar of all stamps; ``source``: that of the canonical Dataset's source."""
+    if dates.dtype != object:
+        if np.isnat(dates.values).any():
+            raise TimeAxisError(
+                f"{_STEP} needs a date at every step; {int(np.isnat(dates.values).sum())} are "
+                "missing. Type ds.isel(time=ds['time'].notnull().values)."
+            )
+        return source or str(dates.dt.calendar)
+    found = sorted({str(getattr(date, "calendar", type(date))) for date in dates.values.ravel()})
+    if len(found) > 1:
+        raise TimeAxisError(
+            f"{_STEP} needs one calendar; 'time' mixes {found}. Open the files one by one and "
+            "bring them to one calendar, ds.convert_calendar('standard'), or take monthly means "
+            "of each before joining them."
+        )
+    return str(dates.dt.calendar)
+
+
+def minutes_of(stamps: xr.DataArray, calendar: str) -> np.ndarray:
+    """Whole minutes since 1970-01-01 00:00 of every stamp, in its own calendar.
+
+    Examples
+    --------
+    >>> days = xr.date_range("1972-02-28", periods=2, calendar="noleap", use_cftime=True)
+    >>> np.diff(minutes_of(xr.DataArray(days, dims="time"), "noleap")).tolist()
+    [1440]
+    """
+    if stamps.dtype != object:
+        return stamps.values.astype("datetime64[m]").astype("int64")
+    found = cftime.date2num(stamps.values, "minutes since 1970-01-01 00:00:00", calendar=calendar)
+    return np.floor(np.asarray(found, dtype="float64")).astype("int64")
+
+
+def _step_of(stamps: xr.DataArray, calendar: str) -> tuple[str, int]:
+    """Step of the axis: the usual distance of its stamps. A single stamp is taken for a month."""
+    if stamps.size < 2:
+        return "month", 0
+    jumps = np.diff(month_index(stamps))
+    minutes = int(np.median(np.diff(minutes_of(stamps, calendar))))
+    if np.median(jumps) > 0 or minutes >= 27 * DAY:
+        return "month", 0
+    if minutes == DAY or np.all(np.diff(minutes_of(stamps, calendar)) == 0):
+        return "day", DAY
+    if 0 < minutes < DAY and DAY % minutes == 0:
+        return "hour", minutes
+    if minutes < 0:
+        raise TimeAxisError(f"{_STEP} needs dates in order. Type ds.sortby({str(stamps.name)!r}).")
+    raise TimeAxisError(
+        f"{_STEP} reads monthly, daily and hourly data; the usual time step is "
+        f"{pd.Timedelta(minutes=minutes)}. Average it to months first."
+    )
+
+
+def _refuse_hours_of_day(ds: xr.Dataset, stamps: xr.DataArray) -> None:
+    """Several hours of the first day of each month: 'monthly averaged by hour of day'."""
+    firsts = bool((stamps.dt.day == 1).all())
+    monthly = any(str(da.attrs.get("GRIB_stepType", "")).startswith("avg") for da in ds.values())
+    if firsts and (monthly or np.unique(month_index(stamps)).size > 1):
+        raise SourceError(
+            "the stamps are hours of the first day of each month: 'monthly averaged reanalysis by "
+            "hour of day' of the Climate Data Store, whose accumulations run to that hour and are "
+            "no daily totals. Download 'monthly_averaged_reanalysis'."
+        )
+
+
+def check_order(stamps: np.ndarray, step: str) -> None:
+    """Raise unless stamps [min] ascend, each once."""
+    jumps = np.diff(stamps)
+    if np.all(jumps > 0):
+        return
+    at = int(np.argmax(jumps <= 0))
+    date = pd.Timestamp(int(stamps[at + 1]), unit="m")
+    if jumps[at] == 0:
+        problem, cure = f"{date} twice", "ds.drop_duplicates('time')"
+    else:
+        problem, cure = (
+            f"{date} after {pd.Timestamp(int(stamps[at]), unit='m')}",
+            "ds.sortby('time')",
+        )
+    raise TimeAxisError(f"{_STEP} needs each {step} once, in order; found {problem}. Type {cure}.")
+
+
+def to_months(ds: xr.Dataset, axis: Axis) -> tuple[xr.Dataset, xr.DataArray, bool]:
+    """Monthly data with ``time`` as the first of the month, without time bounds.
+
+    Returns the Dataset, the days of each month in the calendar of the source, and whether
+    anything changed.
+    """
+    renamed = axis.name != TIME
+    raw = ds[axis.name]
+    if renamed:
+        ds = ds.drop_vars(TIME, errors="ignore").rename({axis.name: TIME})
+    check_monthly(xr.Dataset(coords={TIME: (TIME, axis.middles.values)}), step=_STEP)
+    months = month_index(axis.middles)
+    days = xr.DataArray(days_in_month(months, axis.calendar), dims=TIME)
+    firsts = first_of_month(months)
+    same = raw.dtype.kind == "M" and np.array_equal(raw.values, firsts)
+    if same and not axis.bounds:
+        if raw.dtype != firsts.dtype:  # another unit of the same dates: nothing to tell
+            ds = ds.assign_coords({TIME: (TIME, firsts, raw.attrs)})
+        return ds, days, renamed
     # A bounds variable would keep the stamps and the calendar of the source.
-    drop = [str(bounds_name)] if bounds_name in ds.variables else []
-    drop += [n for n in ("time_bnds", "time_bounds") if n in ds.variables and n not in drop]
-    same = raw.dtype.kind == "M" and np.array_equal(raw.values, monthly)
-    if same and not drop:
-        if raw.dtype != monthly.dtype:  # another unit of the same dates: nothing to tell
-            ds = ds.assign_coords({TIME: (TIME, monthly, raw.attrs)})
-        return ds, days, changed
-    attrs = {"standard_name": "time", "long_name": "month (first day)", "axis": "T"}
-    attrs["source_calendar"] = calendar
-    ds = ds.drop_vars(drop).assign_coords({TIME: (TIME, monthly, attrs)})
+    ds = ds.drop_vars(axis.bounds).assign_coords(month_coord(firsts, axis.calendar))
     return ds, days, True
 
 
-def _midpoints(ds: xr.Dataset, dates: xr.DataArray, bounds_name: object) -> xr.DataArray:
+def month_coord(firsts: np.ndarray, calendar: str) -> dict[str, xr.Variable]:
+    """The coordinate ``time`` of monthly data."""
+    attrs = {"standard_name": "time", "long_name": "month (first day)", "axis": "T"}
+    return {TIME: xr.Variable(TIME, firsts, {**attrs, "source_calendar": calendar})}
+
+
+def _middles(ds: xr.Dataset, name: str, dates: xr.DataArray, bounds_name: str) -> xr.DataArray:
     """Middle of the time bounds where there are any: some files stamp the end of the month."""
     if bounds_name not in ds.variables:
         return dates
     bounds = ds[bounds_name]
-    if TIME not in bounds.dims or bounds.ndim != 2 or bounds.dtype.kind not in "MO":
+    if name not in bounds.dims or bounds.ndim != 2 or bounds.dtype.kind not in "MO":
         return dates
-    other = next(dim for dim in bounds.dims if dim != TIME)
-    edges = bounds.transpose(TIME, other).values
+    other = next(dim for dim in bounds.dims if dim != name)
+    edges = bounds.transpose(name, other).values
+    if bounds.dtype.kind == "M" and np.isnat(edges).any():
+        return dates
+    kinds = {_calendar_of(dates.values), _calendar_of(edges)}
+    if len(kinds) > 1:
+        raise TimeAxisError(
+            f"{_STEP} needs one calendar; {name!r} and its bounds {bounds_name!r} have "
+            f"{sorted(kinds)}. Leave the bounds out: ds.drop_vars({bounds_name!r})."
+        )
     middle = edges[:, 0] + (edges[:, 1] - edges[:, 0]) / 2
-    if bounds.dtype.kind == "M" and np.isnat(middle).any():
-        return dates
     return xr.DataArray(middle, dims=TIME, name=TIME)
 
 
-def _refuse_short_steps(stamps: xr.DataArray, accumulated: list[str]) -> None:
-    """Hourly and daily accumulations: their meaning differs from product to product."""
-    if stamps.size < 2 or not accumulated:
-        return
-    if np.median(np.diff(month_index(stamps))) > 0:
-        return
-    step = np.median(np.diff(stamps.values))
-    raise SourceError(
-        f"{_STEP} reads monthly data; the time step is {step} and {accumulated} are accumulated: "
-        "ERA5-Land hourly values run on since 00 UTC, ERA5 hourly values are each hour's own, "
-        "so no average is taken for you. Use the monthly means of the source, or turn them into "
-        "monthly mean fluxes with canonical names and units first."
-    )
+def _calendar_of(stamps: np.ndarray) -> str:
+    if stamps.dtype != object:
+        return "standard"
+    name = str(getattr(stamps.ravel()[0], "calendar", "standard"))
+    return "standard" if name in ("gregorian", "proleptic_gregorian") else name

@@ -12,6 +12,9 @@ WATER_DENSITY = 1000.0
 #: Seconds of a day.
 DAY = 86400.0
 
+#: Seconds of an hour.
+HOUR = 3600.0
+
 # pint takes a month for a twelfth of a year; here a month has the days of its own calendar,
 # so it is cut out before pint sees it.
 _MONTH = re.compile(r"(/\s*|\bper\s+)(months?|mon)\b|\b(months?|mon)\s*(\*\*|\^)?\s*-1\b")

@@ -1,22 +1,29 @@
-"""ERA5 and ERA5-Land monthly means from the Climate Data Store (and ARCO long names).
+"""ERA5 and ERA5-Land from the Climate Data Store (and ARCO long names).
 
 In the monthly means of both, an accumulated field holds the mean **daily** total although
-its units say ``m`` or ``J m**-2`` (ECMWF, "ERA5: data documentation", monthly means).
-ECMWF counts the turbulent fluxes positive downward; CMIP counts them upward.
+its units say ``m`` or ``J m**-2``. Hourly, ERA5 stores the total of the hour that ends at the
+stamp, ERA5-Land a running total since 00 UTC: the total of a day stands at 00 UTC of the next
+(ECMWF, "Conversion table for accumulated variables"). ECMWF counts the turbulent fluxes
+positive downward; CMIP counts them upward.
 """
 
 from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import xarray as xr
 
 from ..schema import ERA5LAND_EDGES
-from ._base import Family, Rule
+from ._base import Family, Rule, Totals
 from ._units import WATER_DENSITY
 
 #: Tops and bottoms [m] of the four soil layers of the IFS.
 LAYERS = tuple(itertools.pairwise(ERA5LAND_EDGES))
+
+#: How each product sums up; neither stores totals in daily data.
+LAND_TOTALS = Totals(month="day", hour="running")
+ERA5_TOTALS = Totals(month="day", hour="hour")
 
 _SWAPPED = (
     "the three evaporation components of ERA5-Land are interchanged in the archive "
@@ -75,13 +82,18 @@ def state_rules() -> tuple[Rule, ...]:
             water=True,
         ),
         Rule(canonical="snow_density", names=("rsn", "snow_density"), units="kg m-3", param_id=33),
+        Rule(
+            canonical="sftlf",
+            names=("lsm", "land_sea_mask"),
+            units="1",
+            factor=100.0,
+            param_id=172,
+        ),
     )
 
 
-def accumulation_rules(
-    *, suffix: str = "", per: str = "day", short: bool = True
-) -> tuple[Rule, ...]:
-    """Rules of the accumulated variables: totals over ``per``, long names with ``suffix``."""
+def accumulation_rules(totals: Totals, *, suffix: str = "", short: bool = True) -> tuple[Rule, ...]:
+    """Rules of the accumulated variables: what they sum up, long names with ``suffix``."""
     rows = (
         ("pr", "tp", "total_precipitation", "m", WATER_DENSITY, 1, 228),
         ("prsn", "sf", "snowfall", "m", WATER_DENSITY, 1, 144),
@@ -96,7 +108,8 @@ def accumulation_rules(
             names=(*((name,) if short else ()), long + suffix),
             units=units,
             factor=factor,
-            per=per,
+            totals=totals,
+            backward=True,
             sign=sign,
             param_id=param_id if short else None,
             water=units == "m",
@@ -107,41 +120,29 @@ def accumulation_rules(
 
 def _mean_rate_rules() -> tuple[Rule, ...]:
     # Mean rates are fluxes already; the heat fluxes are still positive down.
+    down = "mean_surface_downward_"
     rows = (
-        ("pr", ("avg_tprate", "mtpr", "mean_total_precipitation_rate"), "kg m-2 s-1", 1),
-        ("prsn", ("avg_tsrwe", "msr", "mean_snowfall_rate"), "kg m-2 s-1", 1),
-        (
-            "rlds",
-            (
-                "avg_sdlwrf",
-                "msdwlwrf",
-                "msdlwrf",
-                "mean_surface_downward_long_wave_radiation_flux",
-            ),
-            "W m-2",
-            1,
-        ),
-        (
-            "rsds",
-            (
-                "avg_sdswrf",
-                "msdwswrf",
-                "msdswrf",
-                "mean_surface_downward_short_wave_radiation_flux",
-            ),
-            "W m-2",
-            1,
-        ),
-        ("hfls", ("avg_slhtf", "mslhf", "mean_surface_latent_heat_flux"), "W m-2", -1),
-        ("hfss", ("avg_ishf", "msshf", "mean_surface_sensible_heat_flux"), "W m-2", -1),
+        ("pr", ("avg_tprate", "mtpr", "mean_total_precipitation_rate"), 235055),
+        ("prsn", ("avg_tsrwe", "msr", "mean_snowfall_rate"), 235031),
+        ("rlds", ("avg_sdlwrf", "msdwlwrf", "msdlwrf", f"{down}long_wave_radiation_flux"), 235036),
+        ("rsds", ("avg_sdswrf", "msdwswrf", "msdswrf", f"{down}short_wave_radiation_flux"), 235035),
+        ("hfls", ("avg_slhtf", "mslhf", "mean_surface_latent_heat_flux"), 235034),
+        ("hfss", ("avg_ishf", "msshf", "mean_surface_sensible_heat_flux"), 235033),
     )
     return tuple(
-        Rule(canonical=canonical, names=names, units=units, sign=sign)
-        for canonical, names, units, sign in rows
+        Rule(
+            canonical=canonical,
+            names=names,
+            units="kg m-2 s-1" if canonical.startswith("pr") else "W m-2",
+            sign=-1 if canonical.startswith("hf") else 1,
+            backward=True,
+            param_id=param_id,
+        )
+        for canonical, names, param_id in rows
     )
 
 
-def _common() -> tuple[Rule, ...]:
+def _common(totals: Totals) -> tuple[Rule, ...]:
     return (
         *state_rules(),
         # both archives hold parameter 141 under the short name `sd`: water equivalent
@@ -155,38 +156,76 @@ def _common() -> tuple[Rule, ...]:
         ),
         Rule(canonical="snc", names=("snowc", "snow_cover"), units="%", param_id=260038),
         *soil_rules(),
-        *accumulation_rules(),
+        *accumulation_rules(totals),
         *_mean_rate_rules(),
     )
 
 
-def refuse(ds: xr.Dataset) -> str | None:
-    """Accumulations that are not mean daily totals."""
+def _texts(ds: xr.Dataset) -> str:
+    return " ".join(str(value) for value in ds.attrs.values()).lower()
+
+
+def _forecasts(ds: xr.Dataset) -> str:
+    """Product of a GRIB layout with base time and lead time, or "".
+
+    ERA5-Land runs from 00 UTC for a day; the forecasts of ERA5 start at 06 and 18 UTC
+    (ECMWF, "ERA5: data documentation").
+    """
+    if not {"time", "step"} <= set(ds.coords) or "step" not in ds.dims:
+        return ""
+    if ds["time"].dtype.kind != "M" or ds["step"].dtype.kind != "m":
+        return ""
+    bases = set(np.atleast_1d(ds["time"].dt.hour.values).tolist())
+    longest = ds["step"].values.max() / np.timedelta64(1, "h")
+    if bases == {0} and longest > 12:
+        return "era5-land"
+    return "era5" if bases <= {6, 18} and longest <= 18 else ""
+
+
+def is_era5_land(ds: xr.Dataset) -> bool:
+    """Whether an attribute names the product, or the GRIB layout is that of ERA5-Land."""
+    return "reanalysis-era5-land" in _texts(ds) or _forecasts(ds) == "era5-land"
+
+
+def is_era5(ds: xr.Dataset) -> bool:
+    """Whether an attribute names the product, or the layout is that of ERA5 or ARCO-ERA5."""
+    # the public ARCO-ERA5 stores end at `valid_time_stop`, preliminary at `..._era5t`
+    said = "reanalysis-era5-single-levels" in _texts(ds) or "valid_time_stop_era5t" in ds.attrs
+    return said or _forecasts(ds) == "era5"
+
+
+def refuse(ds: xr.Dataset, step: str) -> str | None:
+    """Monthly accumulations that are not mean daily totals."""
+    if step != "month":
+        return None
     for name in ds.data_vars:
-        step = str(ds[name].attrs.get("GRIB_stepType", ""))
-        accumulated = any(rule.per for rule in ERA5_LAND.named(str(name)))
-        if accumulated and step in ("accum", "instant"):
+        kind = str(ds[name].attrs.get("GRIB_stepType", ""))
+        accumulated = any(rule.totals for rule in ERA5_LAND.named(str(name)))
+        if accumulated and kind in ("accum", "instant"):
             return (
-                f"{str(name)!r} has GRIB_stepType {step!r}: an hourly or by-hour-of-day "
+                f"{str(name)!r} has GRIB_stepType {kind!r}: an hourly or by-hour-of-day "
                 "accumulation, not the mean daily total of a monthly mean ('avgad'). Download "
-                "'monthly_averaged_reanalysis' from the Climate Data Store instead."
+                "'monthly_averaged_reanalysis' from the Climate Data Store instead, or hourly "
+                "data of whole days."
             )
     return None
 
 
 ERA5_LAND = Family(
     name="era5-land",
-    title="ERA5-Land monthly means from the Climate Data Store",
-    rules=(*_common(), Rule(canonical="snd", names=("snow_depth",), units="m")),
+    title="ERA5-Land from the Climate Data Store",
+    recognise=is_era5_land,
+    rules=(*_common(LAND_TOTALS), Rule(canonical="snd", names=("snow_depth",), units="m")),
     refused=dict.fromkeys(_EVAPORATION, _SWAPPED),
     refuse=refuse,
 )
 
 ERA5 = Family(
     name="era5",
-    title="ERA5 (single levels) monthly means from the Climate Data Store or ARCO",
+    title="ERA5 (single levels) from the Climate Data Store or ARCO",
+    recognise=is_era5,
     rules=(
-        *_common(),
+        *_common(ERA5_TOTALS),
         Rule(
             canonical="snw",
             names=("snow_depth",),

@@ -1,0 +1,245 @@
+"""Guards of single variables: physical range, plausible size, packing, sums in time.
+
+What can be decided from one value is checked everywhere: at once in memory, block by block
+when lazy data are computed. What needs means (is a factor of 24 or 30 hidden in values that
+are all in range?) is checked in memory only, and only over a year or more.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from ..errors import SourceError
+from ..schema import TIME, variable
+from ._base import Match
+from ._time import DAY
+
+#: Negatives up to this size (canonical units) are rounding of GRIB packing or regridding.
+PACKING = {"pr": 1e-6, "prsn": 1e-6, "snd": 1e-3, "snw": 1.0, "snc": 0.1, "rsds": 0.5, "mrsol": 0.1}
+
+#: Largest daily mean where it is beyond that of a month: 1825 mm in a day (WMO archive, Foc-Foc).
+DAILY_MOST = {"pr": 0.0215, "prsn": 0.0215}
+
+#: In a year or more of real data the largest value is above the first number, no month (day) is
+#: above the second, and the mean is below the third. pr: wettest month of the driest places > 5 mm,
+#: world's wettest place 12 m a year (WMO archive, Mawsynram); rsds: any place has a month with
+#: 30 W m-2, none 450 on average; temperature: no month is warmer than 45 degC (Death Valley 42).
+PLAUSIBLE: dict[str, tuple[float, float, float]] = {
+    "pr": (2e-6, np.inf, 4e-4),
+    "prsn": (0.0, np.inf, 4e-4),
+    "rlds": (60.0, np.inf, 500.0),
+    "rsds": (30.0, np.inf, 450.0),
+    "hfls": (0.1, np.inf, 400.0),
+    "hfss": (0.1, np.inf, 400.0),
+    "tas": (220.0, 318.0, 310.0),
+    "tsl": (220.0, 325.0, 315.0),
+}
+
+#: What an implausible value may be instead: ``value * factor + offset`` would be usual.
+_TEMPERATURE = (
+    (1.0, 273.15, "degrees Celsius, not kelvin"),
+    (5 / 9, 459.67 * 5 / 9, "degrees Fahrenheit, not kelvin"),
+    (1.0, -273.15, "kelvin, not degrees Celsius"),
+    (5 / 9, (459.67 - 273.15) * 5 / 9, "degrees Fahrenheit, not degrees Celsius"),
+)
+_FLUX = (
+    (-1.0, 0.0, "counted positive in the other direction"),
+    (1 / 86400, 0.0, "joules of a day (J m-2), not W m-2"),
+    (1 / 3600, 0.0, "joules of an hour (J m-2), not W m-2"),
+    (1 / (30.4 * 86400), 0.0, "joules of a month (J m-2), not W m-2"),
+    (1 / 30.4, 0.0, "totals of a month taken for mean daily totals (x 28 to 31)"),
+    (86400.0, 0.0, "W m-2 already, taken for J m-2 of a day"),
+    (86400.0 * 30.4, 0.0, "W m-2 already, taken for J m-2 of a month"),
+    (24.0, 0.0, "totals of an hour taken for totals of a day (x 24)"),
+    (30.4, 0.0, "mean daily totals taken for totals of a month"),
+)
+_WATER = (
+    (1 / 1000, 0.0, "millimetres, not metres"),
+    (1 / 86400, 0.0, "mm per day, not kg m-2 s-1"),
+    (1 / 86.4, 0.0, "metres per day, not kg m-2 s-1"),
+    (1 / 30.4, 0.0, "totals of a month taken for mean daily totals (x 28 to 31)"),
+    (86.4, 0.0, "kg m-2 s-1 already, taken for metres of a day"),
+    (86.4 * 30.4, 0.0, "kg m-2 s-1 already, taken for metres of a month"),
+    (24.0, 0.0, "totals of an hour taken for totals of a day (x 24)"),
+    (30.4, 0.0, "mean daily totals taken for totals of a month"),
+)
+_SHARE = ((0.01, 0.0, "per cent taken for a fraction (x 100)"),)
+_DEPTH = ((0.01, 0.0, "centimetres, not metres"), (0.001, 0.0, "millimetres, not metres"))
+_EXPLANATIONS = {
+    **dict.fromkeys(("tas", "ts", "tsl"), _TEMPERATURE),
+    **dict.fromkeys(("rlds", "rsds", "hfls", "hfss"), _FLUX),
+    **dict.fromkeys(("pr", "prsn"), _WATER),
+    **dict.fromkeys(("snc", "sftlf"), _SHARE),
+    "snd": _DEPTH,
+    "snw": ((0.001, 0.0, "millimetres of water, not metres"),),
+}
+#: Smallest value, and range of the largest: where an explanation must lead to be believed.
+_USUAL = {
+    **dict.fromkeys(("tas", "ts", "tsl"), (190.0, 240.0, 318.0)),
+    "rlds": (60.0, 150.0, 500.0),
+    "rsds": (-1.0, 60.0, 450.0),
+    "hfls": (-150.0, 5.0, 250.0),
+    "hfss": (-250.0, 5.0, 250.0),
+    "pr": (-1e-7, 5e-6, 3e-4),
+    "prsn": (-1e-7, 2e-6, 3e-4),
+    "snc": (-0.1, 1.5, 100.001),
+    "sftlf": (-0.1, 1.5, 100.001),
+    "snd": (-1e-3, 0.05, 15.0),
+    "snw": (-1.0, 5.0, 10001.0),
+}
+
+
+def guard(da: xr.DataArray, *, untouched: bool, step: str) -> tuple[xr.DataArray, bool]:
+    """Check the physical range and set packing negatives to 0.
+
+    In memory: at once, with a count in ``clipped_negative``. Lazy: block by block when
+    computed, without a count; data that were canonical already are then checked, not clipped.
+
+    Returns the array and whether values were changed.
+    """
+    name = str(da.name)
+    slack = PACKING.get(name, 0.0)
+    if da.chunks is not None:
+        out = xr.apply_ufunc(
+            _guard_block,
+            da,
+            kwargs={"name": name, "clip": not untouched, "step": step},
+            dask="parallelized",
+            output_dtypes=[da.dtype],
+            keep_attrs=True,
+        )
+        if slack and not untouched:
+            out.attrs["clipped_negative"] = f"down to {-slack:g} set to 0 when computed"
+        return out, False
+    values = np.asarray(da.values)
+    _raise_out_of_range(values, name, step)
+    _raise_implausible(da, step)
+    negative = (values < variable(name).valid_range[0]) if slack else np.zeros((), dtype=bool)
+    count = int(negative.sum())
+    if count == 0:
+        return da, False
+    smallest = float(values[negative].min())
+    out = da.where(~xr.DataArray(negative, dims=da.dims), np.zeros((), da.dtype)).astype(da.dtype)
+    out.attrs = {
+        **da.attrs,
+        "clipped_negative": f"{count} values, down to {smallest:.3g}, set to 0",
+    }
+    return out, True
+
+
+def _guard_block(values: np.ndarray, *, name: str, clip: bool, step: str) -> np.ndarray:
+    _raise_out_of_range(values, name, step)
+    if clip and name in PACKING:
+        return np.where(values < 0, np.zeros((), values.dtype), values)
+    return values
+
+
+def _raise_out_of_range(values: np.ndarray, name: str, step: str) -> None:
+    finite = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+    if finite.size == 0:
+        return
+    row = variable(name)
+    low, high = float(finite.min()), float(finite.max())
+    most = DAILY_MOST.get(name, row.valid_range[1]) if step == "day" else row.valid_range[1]
+    if low >= row.valid_range[0] - PACKING.get(name, 0.0) and high <= most:
+        return
+    raise SourceError(
+        f"{name!r} spans {low:.4g} to {high:.4g} {row.units} after conversion; the mean of a "
+        f"{step} lies within {row.valid_range[0]:g} to {most:g}.{_explain(name, low, high)} Its "
+        "units or its source are not what they say, or fill values are left: correct "
+        "attrs['units'], pass source=..., or mask the cells that are meant."
+    )
+
+
+def _raise_implausible(da: xr.DataArray, step: str) -> None:
+    """Only for a year or more: one month may be dry."""
+    name = str(da.name)
+    if name not in PLAUSIBLE or da.sizes.get(TIME, 0) < {"month": 12, "day": 365}[step]:
+        return
+    row, (least, most, mean_most) = variable(name), PLAUSIBLE[name]
+    low, high = float(da.min()), float(da.max())
+    largest, mean = max(abs(low), abs(high)), float(abs(da).mean())
+    if step == "day":
+        most = most * 1.05
+    if np.isnan(mean) or not (0 < largest < least or largest > most or mean > mean_most):
+        return
+    raise SourceError(
+        f"{name!r} has mean size {mean:.3g} and largest size {largest:.3g} {row.units} in "
+        f"{da.sizes[TIME]} {step}s; plausible are a largest size of {least:g} to {most:g} and a "
+        f"mean below {mean_most:g}.{_explain(name, low, high)} The stored units or the "
+        "accumulation period are not what the name says: correct attrs['units'], rename the "
+        "variable, or pass source=..."
+    )
+
+
+def _explain(name: str, low: float, high: float) -> str:
+    """What the values would fit, in words with a leading space, or ""."""
+    smallest, least, most = _USUAL.get(name, (np.inf, 0.0, 0.0))
+    for factor, offset, words in _EXPLANATIONS.get(name, ()):
+        ends = sorted((low * factor + offset, high * factor + offset))
+        if ends[0] >= smallest and least <= ends[1] <= most:
+            return f" The values would be usual if they were {words}."
+    return ""
+
+
+def check_totals(da: xr.DataArray, found: Match, minutes: np.ndarray) -> None:
+    """Compare hourly totals in memory with what their source says of them.
+
+    A quantity that is never negative and runs on since 00 UTC does not fall within a day, and
+    starts anew after 00 UTC; totals of single hours fall as often as they rise. Heat fluxes
+    have both signs: they show nothing and pass. A sample of days and places is looked at.
+
+    Raises
+    ------
+    SourceError
+        If running totals are read as totals of an hour (a factor of up to 24), or the reverse.
+    """
+    if da.chunks is not None or found.per not in ("running", "hour"):
+        return
+    if found.canonical not in ("pr", "prsn", "rlds", "rsds"):
+        return
+    values = _some_days(da, minutes)
+    if values is None:
+        return
+    rises, falls, restarts = _shape_of(values)
+    constant = rises + falls == 0 and np.nanmax(values, initial=0.0) > 0
+    if found.per == "running" and (constant or falls > 0.2 * (rises + falls)):
+        raise SourceError(
+            f"{found.variable!r} is read as a running total since 00 UTC, as hourly ERA5-Land has "
+            f"it, but it falls in {falls} of the {rises + falls} hours with a change within a day: "
+            "these are totals of single hours. Type standardize(source='era5') if they are "
+            "(plain ERA5, or ERA5-Land with its totals taken apart)."
+        )
+    if found.per == "hour" and rises > 20 and falls < 0.02 * rises and restarts > 0.5:
+        raise SourceError(
+            f"{found.variable!r} is read as totals of single hours, as hourly ERA5 has them, but "
+            f"never falls within a day and starts anew at 01 UTC in {restarts:.0%} of the days: "
+            "a running total since 00 UTC, a factor of up to 24. Type "
+            "standardize(source='era5-land')."
+        )
+
+
+def _some_days(da: xr.DataArray, minutes: np.ndarray) -> np.ndarray | None:
+    """Up to 60 whole days, from 00 UTC to 00 UTC, of up to 400 places: (day, 25, place)."""
+    starts = np.flatnonzero(minutes % DAY == 0)
+    starts = starts[starts + 24 < minutes.size]
+    starts = starts[minutes[starts + 24] - minutes[starts] == DAY] if starts.size else starts
+    if starts.size == 0:
+        return None
+    starts = starts[:: max(1, starts.size // 60)]
+    moved = da.transpose(TIME, ...).values
+    flat = moved.reshape(moved.shape[0], -1)
+    flat = flat[:, :: max(1, flat.shape[1] // 400)]
+    return flat[starts[:, None] + np.arange(25)].astype("float64")
+
+
+def _shape_of(values: np.ndarray) -> tuple[int, int, float]:
+    """Rises and falls between 01 and 24 UTC, and the share of days that start anew at 01 UTC."""
+    within = np.diff(values[:, 1:], axis=1)
+    with np.errstate(invalid="ignore"):
+        noise = 1e-3 * np.nanmax(np.abs(values), initial=0.0)
+        rises, falls = int((within > noise).sum()), int((within < -noise).sum())
+        wet = values[:, 0] > noise
+        fallen = (values[:, 1] < values[:, 0] - noise) & wet
+    return rises, falls, float(fallen.sum() / max(int(wet.sum()), 1))
