@@ -298,7 +298,7 @@ _FILES = (
         "data/ERA5/daily_surface_cancities_1990-1993.nc",
         sha256="049d54ace3d229a96cc621189daa3e1a393959ab8d988221cfc7b2acd7ab94b2",
         size=None,
-        licence="Copernicus licence (contains modified Copernicus Climate Change Service data)",
+        licence="MIT; contains modified Copernicus Climate Change Service information",
         citation="ERA5 (Hersbach et al., 2020); Ouranosinc/xclim-testdata",
     ),
 )
