@@ -428,7 +428,7 @@ def test_two_cells_and_irregular_spacing():
     uneven = xr.Dataset(coords={"lat": lat, "lon": [-150.0, -140.0, -138.0]})
     np.testing.assert_allclose(cell_bounds(uneven, "lat")[:, 0], [59.95, 60.05, 60.55, 62.5])
     total = region_weights(uneven, LatitudeBands((59.95, 65.5))).sum()
-    strip = LatitudeBands((59.95, 65.5), lon=(-155.0, -137.0)).area()
+    strip = LatitudeBands((59.95, 65.5), lon=(-155.0, -137.0)).area(figure="sphere")
     np.testing.assert_allclose(total, strip.item(), rtol=1e-12)
 
 

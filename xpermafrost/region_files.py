@@ -133,9 +133,21 @@ def _lonlat(series: Any) -> list[Any]:
     if series.crs.equals("EPSG:4326", ignore_axis_order=True):
         return list(series)
     if series.crs.is_projected:
-        metres = float(series.crs.axis_info[0].unit_conversion_factor)
-        series = series.segmentize(SEGMENT / metres)
+        series = _with_short_edges(series)
     return [geometry and _mended(geometry) for geometry in series.to_crs(4326)]
+
+
+def _with_short_edges(series: Any) -> Any:
+    west, south, east, north = series.total_bounds
+    if max(abs(west), abs(south), abs(east), abs(north)) <= 360.0:
+        raise RegionError(
+            f"the polygons look like degrees (x {west:g} to {east:g}, y {south:g} to {north:g}), "
+            f"but their CRS is {series.crs.to_string()}. If they are longitudes and latitudes, "
+            "type frame.set_crs(4326, allow_override=True)."
+        )
+    metres = float(series.crs.axis_info[0].unit_conversion_factor)
+    # no more vertices than are needed, whatever the extent
+    return series.segmentize(max(SEGMENT / metres, max(east - west, north - south) / 5000))
 
 
 def _mended(geometry: Any) -> Any:

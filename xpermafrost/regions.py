@@ -114,12 +114,13 @@ class LatitudeBands:
         columns = np.deg2rad(_lon_overlap(lon_bounds, self.lon))
         return EARTH_RADIUS**2 * rows[:, :, None] * columns[None, None, :]
 
-    def area(self) -> xr.DataArray:
-        """Area [m2] of every band on the sphere of the mean radius, dims ``(band,)``."""
-        from .polygons import area_of
+    def area(self, *, figure: str = "ellipsoid") -> xr.DataArray:
+        """Area [m2] of every band, dims ``(band,)``; see :meth:`Polygons.area`."""
+        from .polygons import area_of, zone_area
 
-        globe = self.overlap(np.array([[-90.0, 90.0]]), np.array([[-180.0, 180.0]]))
-        return area_of(self, globe[:, 0, 0])
+        zones = np.diff(zone_area(np.asarray(self.edges), figure))
+        width = float(_lon_overlap(np.array([[-180.0, 180.0]]), self.lon)[0])
+        return area_of(self, zones * np.deg2rad(width), figure)
 
     def clip(self, outline: Any) -> Polygons:
         """The parts of the bands inside an outline, such as that of a country.
@@ -146,10 +147,12 @@ class LatitudeBands:
         >>> [geometry.bounds for geometry in cut.geometries]
         [(-160.0, 62.0, -140.0, 65.0), (-160.0, 65.0, -140.0, 70.0)]
         """
+        import shapely
+
         from .polygons import Polygons, joined, shared
         from .region_files import as_regions
 
-        if not hasattr(outline, "geom_type"):
+        if not isinstance(outline, shapely.Geometry):
             outline = joined(as_regions(outline).geometries)
         pieces = tuple(shared(outline, box) for box in self.geometries)
         outside = [n for n, piece in zip(self.names, pieces, strict=True) if piece.is_empty]
@@ -280,7 +283,7 @@ def _name_the_empty(values: np.ndarray, regions: LatitudeBands | Polygons, what:
 
 
 def _warn_of_parts(values: np.ndarray, regions: Polygons, where: str) -> None:
-    share = values.sum(axis=(1, 2)) / regions.area().values
+    share = values.sum(axis=(1, 2)) / regions.area(figure="sphere").values
     part = [f"{n!r} {100 * s:.0f} %" for n, s in zip(regions.names, share, strict=True) if s < 0.99]
     if part:
         warnings.warn(
