@@ -1,4 +1,4 @@
-"""Solutions in closed form: the annual wave, Stefan's thaw depth, Neumann's moving front.
+"""Solutions in closed form: the annual wave, Stefan, Neumann's front, Kudryavtsev, TTOP.
 
 They are the known answers that the numerical column is held against, and quick estimates.
 """
@@ -180,3 +180,123 @@ def neumann(
         diffusivity_above=above,
         diffusivity_below=below,
     )
+
+
+def ttop(
+    thawing: np.ndarray | float,
+    freezing: np.ndarray | float,
+    *,
+    conductivity_ratio: np.ndarray | float,
+    n_thawing: np.ndarray | float = 1.0,
+    n_freezing: np.ndarray | float = 1.0,
+    period: np.ndarray | float = 365.0,
+) -> np.ndarray:
+    """Mean annual temperature at the top of permafrost, or at the base of seasonal frost [degC].
+
+    Smith and Riseborough (1996), with the form for seasonal frost of Riseborough and Smith (1998),
+    r = k_t/k_f ::
+
+        T = (r n_t TDD - n_f FDD) / P          where that is at or below 0 (permafrost)
+        T = (n_t TDD - n_f FDD / r) / P        elsewhere
+
+    Parameters
+    ----------
+    thawing, freezing : array or float
+        Degree days of the air [K d], 0 or more; of the ground surface with n-factors of 1.
+    conductivity_ratio : array or float
+        Thermal conductivity of the ground, thawed over frozen, above 0.
+    n_thawing, n_freezing : array or float
+        n-factors, ground surface over air.
+    period : array or float
+        Days that the sums cover.
+
+    Examples
+    --------
+    >>> float(ttop(1000.0, 3000.0, conductivity_ratio=0.6, n_thawing=0.9, n_freezing=0.5).round(2))
+    -2.63
+    """
+    warm, cold = n_thawing * np.asarray(thawing), n_freezing * np.asarray(freezing)
+    sums = conductivity_ratio * warm - cold
+    return np.where(sums <= 0, sums, sums / conductivity_ratio) / period
+
+
+def kudryavtsev(
+    mean: np.ndarray | float,
+    amplitude: np.ndarray | float,
+    *,
+    conductivity_thawed: np.ndarray | float,
+    conductivity_frozen: np.ndarray | float,
+    heat_capacity_thawed: np.ndarray | float,
+    heat_capacity_frozen: np.ndarray | float,
+    latent_heat: np.ndarray | float,
+    period: float = YEAR_SECONDS,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Depth of seasonal thaw over permafrost, or of seasonal frost, and the temperature there.
+
+    Kudryavtsev et al. (1974) for a harmonic surface temperature: the temperature by Anisimov et
+    al. (1997, equation 14), the depth by Romanovsky and Osterkamp (1997, equations 3 to 5).
+    Against :mod:`~xpermafrost.physics.column` in five cold climates the temperature is right to
+    0.03 K and the thaw 4 to 17 % too shallow (Stefan: 18 to 35 % too deep); without latent heat
+    the depth is exactly where the annual wave stops crossing 0 degC ::
+
+        T = [T_s (k_f + k_t)/2 + A_s (k_t - k_f)/pi (x asin x + sqrt(1 - x2))] / k,  x = T_s/A_s
+
+    and k = k_f where that is negative (permafrost), else k_t; then k, C are those of the layer
+    that thaws (permafrost) or freezes, a = sqrt(k P / (pi C)), and ::
+
+        A_z = (A_s - |T|) / ln[(A_s + L/2C) / (|T| + L/2C)] - L/2C
+        Z_c = 2 (A_s - |T|) C a / (2 A_z C + L)
+        Z   = [2 (A_s - |T|) C a + (2 A_z C Z_c + L Z_c) L a
+               / (2 A_z C Z_c + L Z_c + (2 A_z C + L) a)] / (2 A_z C + L)
+
+    Parameters
+    ----------
+    mean, amplitude : array or float
+        Annual mean [degC] and amplitude [K] of the ground surface.
+    conductivity_thawed, conductivity_frozen : array or float
+        [W m-1 K-1].
+    heat_capacity_thawed, heat_capacity_frozen : array or float
+        [J m-3 K-1].
+    latent_heat : array or float
+        [J m-3].
+    period : float
+        [s].
+
+    Returns
+    -------
+    depth, temperature : array
+        Depth Z [m]: of thaw where ``temperature`` T [degC] is at or below 0, of frost elsewhere;
+        0 where the surface stays on one side of 0 degC.
+
+    Examples
+    --------
+    >>> depth, table = kudryavtsev(-6.0, 15.0, conductivity_thawed=1.0, conductivity_frozen=1.8,
+    ...     heat_capacity_thawed=2.8e6, heat_capacity_frozen=2.0e6, latent_heat=1.3e8)
+    >>> float(depth.round(2)), float(table.round(2))
+    (0.69, -6.96)
+    """
+    mean, amplitude = np.asarray(mean, dtype="float64"), np.asarray(amplitude, dtype="float64")
+    sided = np.abs(mean) >= amplitude  # the surface never crosses 0 degC
+    share = np.divide(mean, amplitude, out=np.ones(np.shape(mean + amplitude)), where=~sided)
+    bend = share * np.arcsin(share) + np.sqrt(1.0 - share * share)
+    gap = np.asarray(conductivity_thawed) - conductivity_frozen
+    heat = 0.5 * mean * (conductivity_thawed + conductivity_frozen) + amplitude * gap / np.pi * bend
+    frozen = heat < 0
+    temperature = heat / np.where(frozen, conductivity_frozen, conductivity_thawed)
+    temperature = np.where(sided, mean, temperature)
+
+    k = np.where(frozen, conductivity_thawed, conductivity_frozen)
+    c = np.where(frozen, heat_capacity_thawed, heat_capacity_frozen)
+    drop = amplitude - np.abs(temperature)
+    moves = ~sided & (drop > 0)
+    drop = np.where(moves, drop, 1.0)
+    half = latent_heat / (2.0 * c)
+    level = drop / np.log1p(drop / (np.abs(temperature) + half)) - half
+    a = np.sqrt(k * period / (np.pi * c))
+    store = 2.0 * level * c + latent_heat
+    sensible = 2.0 * drop * c * a
+    critical = sensible / store
+    latent = store * critical * latent_heat * a / (store * critical + store * a)
+    depth = np.where(moves, (sensible + latent) / store, 0.0)
+    nothing = np.isnan(mean) | np.isnan(amplitude)
+    return np.where(nothing, np.nan, depth), np.where(nothing, np.nan, temperature)
