@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from . import __version__
 from ._checks import month_index
 from .errors import DimensionError
-from .schema import BOUNDS, LAYER, TIME, VARIABLES
+from .schema import BOUNDS, LAYER, TIME, VARIABLES, layer_bounds
 from .sources.stations import STATION_DIMS
 
 #: Missing value of files, the one of CMIP: some programs do not know NaN for missing.
@@ -53,6 +55,29 @@ def plain_attrs(attrs: dict[Any, Any]) -> dict[str, Any]:
             value = str(value)
         out[str(key)] = value
     return out
+
+
+def with_line(history: object, call: str) -> str:
+    """``history`` and one line more, with the time and the version of the package."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    line = f"{now} xpermafrost {__version__}: {call}"
+    return f"{history}\n{line}" if history else line
+
+
+def layer_labels(obj: xr.DataArray | xr.Dataset) -> list[str]:
+    """Names of the layers by their depths, such as ``"0-7cm"``, or ``"20cm"`` of a point.
+
+    Of the one layer where one has been chosen; by number where the layers have no bounds.
+    """
+    try:
+        if LAYER in obj.dims or "depth_top" not in obj.coords:
+            bounds = layer_bounds(obj).reshape(-1, 2)
+        else:  # one layer has been chosen, its coordinates are scalars
+            bounds = np.array([[float(obj["depth_top"]), float(obj["depth_bottom"])]])
+    except DimensionError:
+        return [f"layer{label}" for label in np.atleast_1d(obj[LAYER].values)]
+    names = ([f"{top * 100:.4g}", f"{bottom * 100:.4g}"] for top, bottom in bounds)
+    return ["-".join(dict.fromkeys(name)) + "cm" for name in names]
 
 
 def crs_name(ds: xr.Dataset) -> str | None:

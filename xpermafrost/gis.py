@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,11 @@ from ._cf import (
     storable,
     text_labels,
     time_bounds,
+    with_line,
 )
 from ._checks import choose
 from ._files import atomic_path
+from ._geotiff import to_geotiff as to_geotiff
 from .errors import DimensionError
 from .schema import LAYER
 
@@ -190,21 +191,13 @@ def to_netcdf(
     """
     choose("compression", compression, _COMPRESSIONS)
     ds = to_cf(obj)
-    ds.attrs["history"] = _with_line(ds.attrs.get("history"), Path(path).name)
+    ds.attrs["history"] = with_line(ds.attrs.get("history"), f"to_netcdf({Path(path).name!r})")
     for name, variable in ds.variables.items():
         if compression == "zlib" and variable.ndim and variable.dtype.kind in "fiu":
             ds[name].encoding.update(zlib=True, complevel=4, shuffle=True)
     with atomic_path(path, overwrite=overwrite) as temporary:
         ds.to_netcdf(temporary, engine="netcdf4", format="NETCDF4")
     return Path(path)
-
-
-def _with_line(history: object, name: str) -> str:
-    from . import __version__
-
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    line = f"{now} xpermafrost {__version__}: to_netcdf({name!r})"
-    return f"{history}\n{line}" if history else line
 
 
 def _as_dataset(obj: xr.DataArray | xr.Dataset) -> xr.Dataset:
