@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal
 
 import numpy as np
 import xarray as xr
 
 from .._checks import month_index
-from ..errors import DataError
+from ..errors import DataError, PermafrostWarning
 from ..schema import TIME
 from ._time import first_of_month
 
@@ -30,7 +31,8 @@ def station_means(ds: xr.Dataset, *, step: str, complete: Complete) -> xr.Datase
     day (WMO 2017, Guidelines on the Calculation of Climate Normals, WMO-No. 1203, section 4.4).
     A number is the least share of the days instead.
 
-    Monthly data only get the months between that have no row, as NaN. In memory.
+    Rows that stand for months (one in each, about the same day) are not averaged; months between
+    them without a row become NaN. In memory. Warns if nothing is complete.
 
     Parameters
     ----------
@@ -51,11 +53,11 @@ def station_means(ds: xr.Dataset, *, step: str, complete: Complete) -> xr.Datase
         )
     ds = ds.sortby(TIME)
     months = month_index(ds[TIME])
-    if np.unique(months).size == months.size:
+    if _stands_for_months(ds[TIME], months):
         return _every_month(ds, months) if step == "month" else ds
     days, series = _daily(ds)
     if step == "day":
-        return _assemble(ds, days, series, "days")
+        return _assemble(ds, days, series, "day")
     inside = np.arange(days[0].astype("M8[M]"), days[-1].astype("M8[M]") + 1)
     monthly = {
         name: _monthly(
@@ -63,7 +65,14 @@ def station_means(ds: xr.Dataset, *, step: str, complete: Complete) -> xr.Datase
         )
         for name, (values, _) in series.items()
     }
-    return _assemble(ds, inside, monthly, "months")
+    return _assemble(ds, inside, monthly, "month")
+
+
+def _stands_for_months(time: xr.DataArray, months: np.ndarray) -> bool:
+    """One row a month, always about the same day: a mean, not a visit to the site."""
+    day = time.dt.day.values
+    regular = np.ptp(day) <= 3 or day.min() >= 27
+    return bool(np.unique(months).size == months.size and regular)
 
 
 def _every_month(ds: xr.Dataset, months: np.ndarray) -> xr.Dataset:
@@ -149,7 +158,14 @@ def _assemble(ds: xr.Dataset, stamps: np.ndarray, series: Series, unit: str) -> 
     for name, (values, _) in series.items():
         dims = [dim for dim in ds[name].dims if dim != TIME]
         new[name] = ((*dims, TIME), values, {**ds[name].attrs, "cell_methods": f"{TIME}: mean"})
+        if not np.isfinite(values).any() and bool(ds[name].notnull().any()):
+            warnings.warn(
+                f"no {unit} of {name!r} has enough readings for a mean: all is missing. Type "
+                f"complete=0.5, for instance, to ask for half of the days of a month.",
+                PermafrostWarning,
+                stacklevel=3,
+            )
     told = ", ".join(f"{name} {refused}" for name, (_, refused) in series.items())
-    line = f"means; {unit} left out for too few readings: {told}"
+    line = f"means; {unit}s left out for too few readings: {told}"
     old = str(ds.attrs.get("history", ""))
     return rest.assign(new).assign_attrs(history=f"{old}\n{line}" if old else line)
