@@ -12,6 +12,7 @@ import json
 import sys
 import threading
 import types
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -20,6 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 import xarray as xr
 
 import xpermafrost as xp
@@ -35,6 +37,8 @@ from xpermafrost.errors import (
 from xpermafrost.recipes import _cds, _earthengine, _era5land, _esgf
 from xpermafrost.recipes._era5land import Box, boxes
 from xpermafrost.sources import FAMILIES
+from xpermafrost.sources._cmip_files import open_cmip
+from xpermafrost.sources._open import open_dataset
 
 RECORDED = Path(__file__).parent / "data" / "recipes"
 ALASKA = xp.alaska_bands()
@@ -127,7 +131,7 @@ RECIPES = {
         ({"years": [2001, 2300]}, DataError, "asked for 2001 to 2300"),
         ({"years": []}, DataError, r"asked for none.*range\(2001, 2024\)"),
         ({"regions": None}, RegionError, r"needs regions.*got None.*xp.alaska_bands\(\)"),
-        ({"regions": "Alaska"}, RegionError, "got 'Alaska'"),
+        ({"regions": 60}, RegionError, "got int"),
         ({"regions": (50, -170, 72, -130)}, RegionError, r"\(north, west, south, east\)"),
         ({"regions": (72, -170, 50)}, RegionError, "needs regions"),
     ],
@@ -151,18 +155,6 @@ def test_bad_requests_of_one_source_only():
 def test_one_variable_or_year_needs_no_list():
     assert RECIPES["cds"](variables="tas", years=np.int64(2001)) == RECIPES["cds"]()
     assert RECIPES["cds"](variables=["tas", "tas"], years=[2001, 2001]) == RECIPES["cds"]()
-
-
-class Polygons:
-    """As much of a polygon set as a request needs."""
-
-    def __init__(self, *geometries):
-        self.geometries = geometries
-
-
-def shapely_box(west, south, east, north):
-    shapely = pytest.importorskip("shapely")
-    return shapely.box(west, south, east, north)
 
 
 def test_boxes_reach_outward_to_whole_cells():
@@ -195,18 +187,31 @@ def test_bands_without_longitudes_go_round():
     assert grid["shape_2d"] == (3600, 101)  # each meridian once
 
 
-def test_boxes_of_polygons_take_the_short_way_round():
-    shapely = pytest.importorskip("shapely")
-    mainland, attu = shapely_box(-168, 55, -141, 71), shapely_box(172.5, 51, 180, 53)
-    aleutians = shapely_box(-180, 51, -165, 53)
-    assert boxes(Polygons(mainland)) == [Box(71.0, -168.0, 55.0, -141.0)]
+def test_boxes_of_polygons_take_the_short_way_round(tmp_path):
+    mainland, attu = shapely.box(-168, 55, -141, 71), shapely.box(172.5, 51, 180, 53)
+    aleutians = shapely.box(-180, 51, -165, 53)
+    assert boxes({"mainland": mainland}) == [Box(71.0, -168.0, 55.0, -141.0)]
     expected = [Box(71.0, 172.5, 51.0, 179.9), Box(71.0, -180.0, 51.0, -141.0)]
-    assert boxes(Polygons(mainland, attu, aleutians)) == expected
-    assert boxes(Polygons(shapely.union_all([mainland, attu, aleutians]))) == expected
-    thirds = [shapely_box(w, 60, w + 130, 70) for w in (-180, -60, 60)]
-    assert boxes(Polygons(*thirds)) == [Box(70.0, -180.0, 60.0, 179.9)]
-    with pytest.raises(RegionError, match="no polygon, or only empty ones"):
-        boxes(Polygons(shapely.Polygon()))
+    shapes = {"mainland": mainland, "attu": attu, "aleutians": aleutians}
+    assert boxes(shapes) == expected
+    assert boxes({"state": shapely.union_all(list(shapes.values()))}) == expected
+    assert boxes({"beyond": shapely.box(172.5, 51, 219, 71)}) == expected
+    spans = ((-180, -60.5), (-60, 59.5), (60, 179))
+    thirds = {str(w): shapely.box(w, 60, e, 70) for w, e in spans}
+    assert boxes(thirds) == [Box(70.0, -180.0, 60.0, 179.0)]
+    overlapping = {str(w): shapely.box(w, 60, w + 130, 70) for w in (-180, -60, 50)}
+    assert boxes(overlapping) == [Box(70.0, -180.0, 60.0, 179.9)]
+    path = tmp_path / "state.geojson"
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"name": name},
+            "geometry": json.loads(shapely.to_geojson(shape)),
+        }
+        for name, shape in shapes.items()
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    assert boxes(path) == expected
 
 
 # -- Climate Data Store -------------------------------------------------------------------
@@ -276,9 +281,9 @@ def test_download_sends_the_payload_and_goes_on_where_it_stopped(store, tmp_path
     assert store.sent == [(payload["dataset"], piece) for piece in payload["requests"]]
     assert store.made == [(True, False)]
     assert [path.name[:-12] for path in paths] == [
-        "era5-land-monthly-means_2001-2011",
-        "era5-land-monthly-means_2012-2022",
-        "era5-land-monthly-means_2023",
+        "era5-land-monthly-means_2001-2011_168W-141W",
+        "era5-land-monthly-means_2012-2022_168W-141W",
+        "era5-land-monthly-means_2023_168W-141W",
     ]
     assert all(path.suffix == ".nc" and path.read_bytes() == NETCDF for path in paths)
     assert sorted((tmp_path / "era5").iterdir()) == sorted(paths)
@@ -316,8 +321,41 @@ def test_what_the_store_should_not_send_is_not_kept(store, tmp_path, content, me
 
 def test_hourly_files_are_told_apart(store, tmp_path):
     paths = REQUESTS["cds_hourly_dateline"]().download(tmp_path)
-    assert [path.name[:16] for path in paths] == ["era5-land_202002"] * 2
-    assert len(set(paths)) == 2
+    assert [path.name[:-12] for path in paths] == [
+        "era5-land_202002_170E-179.9E",
+        "era5-land_202002_180W-130W",
+    ]
+
+
+def test_what_the_store_sends_is_read_back(store, tmp_path, monkeypatch):
+    """The layout of the store since 2024: a zip of files by step type, `valid_time`."""
+
+    def retrieve(self, name, request, target):
+        north, west, south, east = request["area"]
+        lat = np.arange(north, south - 0.05, -0.1).round(1)
+        lon = np.arange(west, east + 0.05, 0.1).round(1)
+        time = pd.date_range(request["year"][0], periods=12 * len(request["year"]), freq="MS")
+        coords = {"valid_time": time, "latitude": lat, "longitude": lon}
+        shape = (time.size, lat.size, lon.size)
+        stored = {"t2m": (260.0, "K", "avgua"), "tp": (0.00864, "m", "avgad")}
+        with zipfile.ZipFile(target, "w") as archive:
+            for short, (value, units, step) in stored.items():
+                attrs = {"units": units, "GRIB_stepType": step}
+                field = (tuple(coords), np.full(shape, value), attrs)
+                archive.writestr(
+                    f"{short}.nc", bytes(xr.Dataset({short: field}, coords).to_netcdf())
+                )
+
+    monkeypatch.setattr(FakeClient, "retrieve", retrieve)
+    request = recipes.cds_era5_land(
+        (60, -150, 59.8, -149.8), range(2001, 2005), ["tas", "pr"], max_fields=48
+    )
+    paths = request.download(tmp_path)
+    assert [path.suffix for path in paths] == [".zip", ".zip"]
+    ds = open_dataset(paths, source="era5-land")
+    assert ds["time"].dt.year.values.tolist() == np.repeat(range(2001, 2005), 12).tolist()
+    np.testing.assert_allclose(ds["tas"], 260.0)
+    np.testing.assert_allclose(ds["pr"], 0.00864 * 1000 / 86400)  # mean daily total [m]
 
 
 def test_without_a_key_the_message_says_where_to_put_it(tmp_path, monkeypatch):
@@ -376,9 +414,16 @@ def engine(monkeypatch):
     monkeypatch.setitem(sys.modules, "ee", ee)
     monkeypatch.setitem(sys.modules, "xee", types.SimpleNamespace())
 
-    def open_dataset(images, *, engine, crs, crs_transform, shape_2d):
-        assert (engine, crs) == ("ee", "EPSG:4326")
+    original = xr.open_dataset
+
+    def open_images(images, *, engine=None, **options):
+        if engine != "ee":
+            return original(images, engine=engine, **options)
         state["opened"] += 1
+        return made(**options)
+
+    def made(*, crs, crs_transform, shape_2d):
+        assert crs == "EPSG:4326"
         step, _, left, _, down, top = crs_transform
         width, height = shape_2d
         time = pd.date_range("2001-01-01", periods=24, freq="MS")
@@ -392,7 +437,7 @@ def engine(monkeypatch):
         ds["temperature_2m"].encoding = {"scale_factor": 0.1, "dtype": "int16"}
         return ds
 
-    monkeypatch.setattr(_earthengine.xr, "open_dataset", open_dataset)
+    monkeypatch.setattr(_earthengine.xr, "open_dataset", open_images)
     return types.SimpleNamespace(log=log, state=state)
 
 
@@ -431,6 +476,13 @@ def test_earthengine_files_by_year(engine, tmp_path):
         assert ds["temperature_2m"].dtype == np.float32
         np.testing.assert_array_equal(ds["temperature_2m"], np.float32(270.123))
         assert ds.sizes["time"] == 24
+
+
+def test_earthengine_files_are_read_back(engine, tmp_path):
+    paths = recipes.earthengine((60, -150, 59.8, -149.8), [2001, 2002], "tas").download(tmp_path)
+    ds = open_dataset(paths)
+    assert dict(ds["tas"].sizes) == {"time": 24, "lat": 3, "lon": 3}
+    np.testing.assert_allclose(ds["tas"], 270.123, rtol=1e-6)
 
 
 def test_earthengine_without_credentials(engine, tmp_path):
@@ -576,6 +628,32 @@ def test_download_verifies_and_keeps(archive, tmp_path):
     with pytest.raises(OutputExistsError, match="is not the file of"):
         historical(archive).download(tmp_path / "cmip")
     assert paths[0].read_bytes() == b"mine"
+
+
+def test_what_the_archive_sends_is_read_back(archive, tmp_path, monkeypatch):
+    def series(start, end):
+        time = pd.date_range(start, end, freq="MS")
+        coords = {"time": time, "lat": [60.0, 62.0], "lon": [210.0, 212.0]}
+        field = (tuple(coords), np.full((time.size, 2, 2), 265.0), {"units": "K"})
+        attrs = {
+            "mip_era": "CMIP6",
+            "source_id": "MODEL-1",
+            "experiment_id": "historical",
+            "variant_label": "r1i1p1f1",
+            "table_id": "Amon",
+            "variable_id": "tas",
+            "grid_label": "gn",
+        }
+        ds = xr.Dataset({"tas": field}, coords, attrs)
+        ds["tas"].attrs["standard_name"] = "air_temperature"
+        return bytes(ds.to_netcdf())
+
+    monkeypatch.setitem(FILES, "early.nc", series("1950-01", "2000-12"))
+    monkeypatch.setitem(FILES, "late.nc", series("2001-01", "2014-12"))
+    paths = [path for path in historical(archive).download(tmp_path) if "tas" in path.name]
+    ds = open_cmip(paths)["historical"]
+    assert ds.sizes["time"] == 65 * 12
+    np.testing.assert_allclose(ds["tas"], 265.0)
 
 
 def test_a_replica_serves_where_the_original_does_not(archive, tmp_path):

@@ -72,7 +72,9 @@ class CdsRequest:
         Returns
         -------
         list of Path
-            One file a request: ``xp.open_dataset(paths)`` reads them as one Dataset.
+            One file a request: ``xp.open_dataset(paths)`` reads them as one Dataset. Where the
+            dateline is crossed, read the files of each box (their names tell the longitudes)
+            and join the two: ``xr.concat([west, east], "lon")``.
 
         Raises
         ------
@@ -107,7 +109,8 @@ class CdsRequest:
         span = f"{years[0]}-{years[-1]}" if len(years) > 1 else years[0]
         if isinstance(request["month"], str):
             span += request["month"]
-        return f"{self.dataset.removeprefix('reanalysis-')}_{span}_{digest}"
+        box = "-".join(f"{abs(lon):g}{'W' if lon < 0 else 'E'}" for lon in request["area"][1::2])
+        return f"{self.dataset.removeprefix('reanalysis-')}_{span}_{box}_{digest}"
 
     def _bring(self, client: Any, request: dict[str, Any], folder: Path) -> Path:
         stem = self._stem(request)
@@ -169,7 +172,7 @@ def cds_era5_land(
 
     Parameters
     ----------
-    regions : LatitudeBands, set of polygons with ``geometries``, or tuple
+    regions : LatitudeBands, Polygons, what ``as_regions`` reads, or tuple
         The bounding box is requested, outward to whole cells of 0.1 degree; two boxes where it
         crosses the dateline. A tuple is ``(north, west, south, east)`` [degrees].
     years : int or iterable of int

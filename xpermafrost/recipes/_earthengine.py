@@ -158,7 +158,7 @@ def earthengine(
 
     Parameters
     ----------
-    regions : LatitudeBands, set of polygons with ``geometries``, or tuple
+    regions : LatitudeBands, Polygons, what ``as_regions`` reads, or tuple
         The bounding box, on the native grid of 0.1 degree. A tuple is
         ``(north, west, south, east)`` [degrees].
     years : int or iterable of int

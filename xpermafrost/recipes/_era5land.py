@@ -85,9 +85,9 @@ def boxes(regions: Any) -> list[Box]:
 
     Parameters
     ----------
-    regions : LatitudeBands, object with ``geometries``, or tuple
-        Geometries are shapely polygons in degrees. A tuple is ``(north, west, south, east)``,
-        as the Climate Data Store writes areas; a west above the east crosses the dateline.
+    regions : whatever `as_regions` reads, or tuple
+        A tuple is ``(north, west, south, east)`` [degrees], as the Climate Data Store writes
+        areas; a west above the east crosses the dateline.
     """
     south, north, west, width = _extent(regions)
     # Outward to the next centre: a cell reaches half a step beyond its centre.
@@ -105,48 +105,32 @@ def boxes(regions: Any) -> list[Box]:
 
 def _extent(regions: Any) -> tuple[float, float, float, float]:
     """South, north, west in -180..180 and width [degrees]."""
+    from ..polygons import _quiet_meridian, polygons_of
+    from ..region_files import as_regions
+
+    if regions is None or isinstance(regions, list | tuple):
+        north, west, south, east = _edges(regions)
+        return south, north, _wrap(west), (east - west) % 360.0 or 360.0
+    regions = as_regions(regions)
     if isinstance(regions, LatitudeBands):
-        west, width = -180.0, 360.0
-        if regions.lon is not None:
-            west, width = _wrap(regions.lon[0]), (regions.lon[1] - regions.lon[0]) % 360.0 or 360.0
-        return regions.edges[0], regions.edges[-1], west, width
-    geometries = getattr(regions, "geometries", None)
-    if geometries is not None:
-        return _extent_of_polygons(list(geometries))
-    if isinstance(regions, Sequence) and not isinstance(regions, str) and len(regions) == 4:
-        north, west, south, east = (float(edge) for edge in regions)
+        west, east = regions.lon or (-180.0, 180.0)
+        return regions.edges[0], regions.edges[-1], _wrap(west), (east - west) % 360.0 or 360.0
+    bounds = [part.bounds for shape in regions.geometries for part in polygons_of(shape)]
+    west = _quiet_meridian(bounds)  # the short way round, where outlines are cut at 180 degrees
+    width = max((low - west) % 360.0 + high - low for low, _, high, _ in bounds)
+    return min(b[1] for b in bounds), max(b[3] for b in bounds), _wrap(west), min(width, 360.0)
+
+
+def _edges(given: Sequence[float] | None) -> tuple[float, float, float, float]:
+    if given is not None and len(given) == 4:
+        north, west, south, east = (float(edge) for edge in given)
         if -90.0 <= south < north <= 90.0:
-            return south, north, _wrap(west), (east - west) % 360.0 or 360.0
+            return north, west, south, east
     raise RegionError(
-        "a request needs regions: xp.LatitudeBands, a set of polygons, or the edges "
-        f"(north, west, south, east) in degrees; got {regions!r}. "
+        "a request needs regions: bands, polygons or a file of them (see xp.as_regions), or the "
+        f"edges (north, west, south, east) in degrees; got {given!r}. "
         "Type for instance xp.alaska_bands() or (72, -170, 58, -140)."
     )
-
-
-def _extent_of_polygons(geometries: list[Any]) -> tuple[float, float, float, float]:
-    bounds = [
-        part.bounds
-        for geometry in geometries
-        for part in getattr(geometry, "geoms", (geometry,))
-        if not part.is_empty
-    ]
-    if not bounds:
-        raise RegionError("the regions have no polygon, or only empty ones.")
-    arcs = sorted((_wrap(west), east - west) for west, _, east, _ in bounds)
-    west, width = _shortest_cover(arcs)
-    return min(b[1] for b in bounds), max(b[3] for b in bounds), west, width
-
-
-def _shortest_cover(arcs: list[tuple[float, float]]) -> tuple[float, float]:
-    """Start and width of the shortest arc that covers all arcs ``(west, width)`` of a circle."""
-    reach = max(west + width for west, width in arcs) - 360.0  # what reaches round to the start
-    best, start = -1.0, arcs[0][0]
-    for west, width in arcs:
-        if west - reach > best:
-            best, start = west - reach, west
-        reach = max(reach, west + width)
-    return start, (360.0 - best if best > 0 else 360.0)
 
 
 def _wrap(lon: float) -> float:

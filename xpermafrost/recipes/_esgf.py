@@ -200,7 +200,7 @@ class EsgfRequest:
         Returns
         -------
         list of Path
-            ``xp.open_dataset(paths)`` reads those of one scenario as one Dataset.
+            ``xp.open_cmip(paths)`` reads them: a Dataset for each scenario.
 
         Raises
         ------
