@@ -1,4 +1,4 @@
-"""Snow: conductivity, thermal resistance, and a degree-day pack with a density that evolves."""
+"""Snow: density by class, conductivity, thermal resistance, heat; and a degree-day pack."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ import numpy as np
 import xarray as xr
 from numba import njit
 
+from .._checks import choose
 from ..schema import FREEZING_POINT, TIME, variable
+
+#: Specific heat of ice at -10 degC [J kg-1 K-1]: ``185 + 6.89 T`` (Fukusako, 1990).
+HEAT_ICE = 2000.0
+
+#: Snow classes: largest and initial bulk density [g cm-3], growth with depth [cm-1] and with the
+#: day [d-1] (Sturm et al., 2010, table 4).
+SNOW_CLASSES = {
+    "alpine": (0.5975, 0.2237, 0.0012, 0.0038),
+    "maritime": (0.5979, 0.2578, 0.0010, 0.0038),
+    "prairie": (0.5940, 0.2332, 0.0016, 0.0031),
+    "tundra": (0.3630, 0.2425, 0.0029, 0.0049),
+    "taiga": (0.2170, 0.2170, 0.0000, 0.0000),
+}
 
 #: Density [kg m-3] at which melting snow settles (Douville et al., 1995: 300; Alaskan spring: 400).
 WET_DENSITY = 400.0
@@ -33,6 +47,39 @@ def conductivity(density: np.ndarray | xr.DataArray) -> np.ndarray | xr.DataArra
     if isinstance(density, xr.DataArray):
         return xr.where(r < 0.156, light, dense)
     return np.where(np.asarray(r) < 0.156, light, dense)
+
+
+def class_density(
+    depth: np.ndarray | xr.DataArray, day_of_year: np.ndarray | xr.DataArray, *, kind: str
+) -> np.ndarray | xr.DataArray:
+    """Bulk density of the snow [kg m-3] by depth, date and class.
+
+    Sturm et al. (2010): ``(rmax - r0) (1 - exp(-k1 h - k2 d)) + r0``, where the day
+    d runs from -92 on 1 October to 181 on 30 June and stays there until the end of August.
+
+    Parameters
+    ----------
+    depth : array
+        Snow depth [m]. Lazy on dask arrays.
+    day_of_year : array
+        1 to 366, of the northern hemisphere.
+    kind : str
+        One of :data:`SNOW_CLASSES`.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such class.
+
+    Examples
+    --------
+    >>> class_density(np.array([0.2, 0.2]), np.array([300, 100]), kind="tundra").round().tolist()
+    [206.0, 293.0]
+    """
+    most, first, by_depth, by_day = SNOW_CLASSES[choose("snow class", kind, SNOW_CLASSES)]
+    day = (day_of_year - 366 * (day_of_year >= 244)).clip(-92, 181)
+    grown = 1.0 - np.exp(-by_depth * 100.0 * depth - by_day * day)
+    return 1000.0 * ((most - first) * grown + first)
 
 
 def thermal_resistance(depth: xr.DataArray, density: xr.DataArray | float) -> xr.DataArray:
