@@ -23,6 +23,8 @@ import pandas as pd
 import pytest
 import shapely
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 
 import xpermafrost as xp
 from xpermafrost import _downloads, recipes
@@ -212,6 +214,20 @@ def test_boxes_of_polygons_take_the_short_way_round(tmp_path):
     ]
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     assert boxes(path) == expected
+
+
+@given(west=st.floats(-180, 179.99), width=st.floats(0.2, 300), south=st.floats(-89, 88))
+def test_boxes_cover_the_regions_and_hardly_more(west, width, south):
+    polygon = shapely.box(west, south, west + width, south + 0.5).segmentize(90.0)
+    found = boxes({"somewhere": polygon})
+    assert all(box.west <= box.east and box.west >= -180 and box.east <= 180 for box in found)
+    cells = sum(box.east - box.west + 0.1 for box in found)
+    assert width - 1e-5 <= cells <= width + 0.3 + 1e-5
+    assert all(box.south <= south + 1e-6 and south + 0.5 <= box.north + 1e-6 for box in found)
+    for lon in np.linspace(west, west + width, 7)[1:-1]:  # each point within half a cell of one
+        wrapped = (lon + 180) % 360 - 180
+        near = [(box.west - wrapped, wrapped - box.east) for box in found]
+        assert any(max(pair) <= 0.1 + 1e-5 for pair in near)
 
 
 # -- Climate Data Store -------------------------------------------------------------------

@@ -117,7 +117,8 @@ def _extent(regions: Any) -> tuple[float, float, float, float]:
         return regions.edges[0], regions.edges[-1], _wrap(west), (east - west) % 360.0 or 360.0
     bounds = [part.bounds for shape in regions.geometries for part in polygons_of(shape)]
     west = _quiet_meridian(bounds)  # the short way round, where outlines are cut at 180 degrees
-    width = max((low - west) % 360.0 + high - low for low, _, high, _ in bounds)
+    # rounded: a remainder of -1e-14 would go round the globe
+    width = max(round(low - west, 9) % 360.0 + high - low for low, _, high, _ in bounds)
     return min(b[1] for b in bounds), max(b[3] for b in bounds), _wrap(west), min(width, 360.0)
 
 
