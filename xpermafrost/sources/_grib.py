@@ -91,8 +91,23 @@ def _join_steps(ds: xr.Dataset) -> xr.Dataset:
     flat = flat.drop_vars([n for n in (TIME, "step") if n in flat.variables])
     flat = flat.rename(valid=TIME).assign_coords({TIME: valid})
     first = np.unique(valid, return_index=True)[1]
-    in_order = np.array_equal(first, np.arange(valid.size))
-    return flat if in_order else flat.isel({TIME: first})
+    if not np.array_equal(first, np.arange(valid.size)):
+        flat = flat.isel({TIME: first})
+    return _without_empty_ends(flat)
+
+
+def _without_empty_ends(ds: xr.Dataset) -> xr.Dataset:
+    """cfgrib fills the table of base and lead times: its corners hold nothing."""
+    if any(da.chunks is not None for da in ds.values()):
+        return ds
+    count = ds.sizes[TIME]
+    start = next((k for k in range(count) if _holds(ds, k)), 0)
+    stop = next((k for k in range(count, start, -1) if _holds(ds, k - 1)), count)
+    return ds.isel({TIME: slice(start, stop)})
+
+
+def _holds(ds: xr.Dataset, at: int) -> bool:
+    return any(bool(da.isel({TIME: at}).notnull().any()) for da in ds.values() if TIME in da.dims)
 
 
 def _preliminary(ds: xr.Dataset) -> tuple[tuple[str, ...], list[str]]:

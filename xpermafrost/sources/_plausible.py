@@ -269,11 +269,11 @@ def _snow_balance(fields: Fields) -> None:
         return
     gain = snow.diff(TIME)
     frost = (air < 263.15) & (snow < GLACIER_SNOW * 0.99) & snow.notnull() & fall.notnull()
-    frost = frost & frost.shift({TIME: 1}, fill_value=False) & (gain > 0)
+    frost = frost & frost.shift({TIME: 1}, fill_value=False) & gain.notnull()
     seconds = snow[TIME].diff(TIME).dt.total_seconds()
     fallen = (fall + fall.shift({TIME: 1})) / 2 * seconds
     gained, fell = float(gain.where(frost).sum()), float(fallen.where(frost).sum())
-    if float(frost.sum()) < 3 or gained < 1.0 or fell <= 0:
+    if int(frost.sum()) < 3 or gained < 1.0 or fell <= 0:
         return
     ratio = gained / fell
     if 0.1 <= ratio <= 2.5:

@@ -75,7 +75,7 @@ def match(
     units = _units_of(da)
     chosen = [source] if source else [n for n in proven if families[n].named(name)]
     pool = [families[n] for n in chosen] or list(families.values())
-    by_id = _of(pool, _by_grib(da, families.values()))
+    by_id = _of([source] if source else proven, _by_grib(da, families.values()))
     by_name: Candidates = [(family, rule) for family in pool for rule in family.named(name)]
     if not by_name and source:
         by_name = [(family, rule) for family in families.values() for rule in family.named(name)]
@@ -101,10 +101,9 @@ def _units_of(da: xr.DataArray) -> str | None:
     return None if units is None or not str(units).strip() else str(units).strip()
 
 
-def _of(pool: Iterable[Family], found: Candidates) -> Candidates:
+def _of(chosen: Sequence[str], found: Candidates) -> Candidates:
     """The candidates of the chosen families, or all if none of them is there."""
-    names = {family.name for family in pool}
-    return [pair for pair in found if pair[0].name in names] or found
+    return [pair for pair in found if pair[0].name in chosen] or found
 
 
 def _by_grib(da: xr.DataArray, families: Iterable[Family]) -> Candidates:

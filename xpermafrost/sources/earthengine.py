@@ -40,7 +40,7 @@ def recognise(ds: xr.Dataset) -> bool:
 
 def refuse(ds: xr.Dataset, step: str) -> str | None:
     """A collection of another time step than the data, and one whose names mean other totals."""
-    named = _named(ds)
+    named = _named(ds) if any(r.totals for n in ds.data_vars for r in FAMILY.named(str(n))) else []
     if named and all(COLLECTIONS[name] != step for name in named):
         return (
             f"an attribute says ECMWF/ERA5_LAND/{named[0]}, but the time step is a {step}: whether "
