@@ -31,6 +31,7 @@ from ._cf import (
 from ._checks import choose
 from ._files import atomic_path
 from ._geotiff import to_geotiff as to_geotiff
+from ._vector import to_vector as to_vector
 from .errors import DimensionError
 from .schema import LAYER
 
