@@ -56,6 +56,7 @@ def check(ds: xr.Dataset, *, step: str, names: set[str]) -> None:
     _fraction_for_percent({n: yearly[n] for n in ("snc",) if n in yearly})
     _soil_water(ds, fields)
     _snow_density(fields)
+    _warmth(yearly, step)
     for test in (_sunlight, _flux_sign, _wetness, _snow_balance, _evaporation):
         test(yearly)
     for message in (_glacier(yearly), open_sea(ds)):
@@ -200,6 +201,22 @@ def _flux_sign(fields: Fields) -> None:
                 f"{VARIABLES[name].long_name}, points upward in summer. The source counts it "
                 f"positive down: change the sign, ds[{name!r}] = -ds[{name!r}], or rename it to "
                 "the name of its catalogue."
+            )
+
+
+def _warmth(fields: Fields, step: str) -> None:
+    """Beyond 55 degrees the warmest monthly means are near 20 degC (Yakutia), and never 30."""
+    for name in ("tas", "tsl"):
+        if name not in fields or "lat" not in fields[name].coords:
+            continue
+        polar = fields[name].where(abs(fields[name]["lat"]) >= 55.0)
+        warmest = float(polar.max()) - 273.15
+        most = {"month": 30.0, "day": 40.0}[step]
+        if warmest > most:
+            raise SourceError(
+                f"{name!r} reaches {warmest:.3g} degC, and beyond 55 degrees of latitude no {step} "
+                f"is warmer than {most:g} degC: degrees Fahrenheit called Celsius look like this. "
+                f"Correct ds[{name!r}].attrs['units'], or the latitudes."
             )
 
 
