@@ -346,10 +346,8 @@ def _profile_means(values: np.ndarray, plan: _Plan) -> np.ndarray:
     profiles = values.reshape(-1, depth.size)
     out = np.full((len(profiles), len(target)), np.nan)
     valid = ~np.isnan(profiles)
-    patterns, inverse = np.unique(valid, axis=0, return_inverse=True)
-    rows = np.argsort(inverse.ravel(), kind="stable")
-    ends = np.cumsum(np.bincount(inverse.ravel(), minlength=len(patterns)))
-    for pattern, same in zip(patterns, np.split(rows, ends[:-1]), strict=True):
+    for same in _alike(valid):
+        pattern = valid[same[0]]
         if not pattern.any():
             continue
         outer = pattern[depth.argmin()], pattern[depth.argmax()]
@@ -359,6 +357,18 @@ def _profile_means(values: np.ndarray, plan: _Plan) -> np.ndarray:
         mass = np.broadcast_to(weights.sum(axis=1), total.shape)
         out[same] = _divided(total, mass, full, plan.least)
     return out.reshape(*values.shape[:-1], len(target))
+
+
+def _alike(valid: np.ndarray) -> list[np.ndarray]:
+    """Row numbers of every pattern that occurs, found by integers: comparing rows is slow."""
+    codes = np.zeros(len(valid), dtype="int64")
+    for start in range(0, valid.shape[1], 31):
+        bits = valid[:, start : start + 31]
+        part = bits @ (1 << np.arange(bits.shape[1], dtype="int64"))
+        codes = np.unique((codes << 31) + part, return_inverse=True)[1].astype("int64")
+    if not codes.size:
+        return []
+    return np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
 
 
 def _through(
