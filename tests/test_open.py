@@ -14,7 +14,13 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from xpermafrost.errors import DataError, DimensionError, SourceError, TimeAxisError
+from xpermafrost.errors import (
+    DataError,
+    DimensionError,
+    PermafrostWarning,
+    SourceError,
+    TimeAxisError,
+)
 from xpermafrost.sources import _archives, standardize
 from xpermafrost.sources._open import open_dataset, open_raw
 
@@ -178,6 +184,14 @@ def test_a_month_that_is_preliminary_in_one_file_is_preliminary(tmp_path):
     late = totals().assign_coords(expver=("valid_time", labels))
     path = zipped(tmp_path / "a.zip", {"1.nc": with_expver(states(), "0001"), "2.nc": late})
     assert open_raw(path)["expver"].values.tolist() == labels
+
+
+def test_preliminary_months_of_a_zip_are_told(tmp_path):
+    labels = ["0001"] * 23 + ["0005"]
+    late = totals().assign_coords(expver=("valid_time", labels))
+    path = zipped(tmp_path / "a.zip", {"1.nc": with_expver(states(), "0001"), "2.nc": late})
+    with pytest.warns(PermafrostWarning, match="2002-12"):
+        open_dataset(path)
 
 
 def test_lazy_zip_lives_on(tmp_path, scratch):

@@ -142,6 +142,11 @@ def test_a_table_says_its_units_or_is_refused(csv):
     assert "units" not in raw["Tair"].attrs
 
 
+def test_stations_vouch_for_no_units(csv):
+    with pytest.raises(SourceError, match="does not say the units"):
+        open_dataset(csv(monthly(header="date,site,tas,pr")), source="stations")
+
+
 def test_known_names_without_units(csv):
     text = monthly(header="date,site,temperature_2m,total_precipitation_sum")
     with pytest.raises(SourceError, match=r"columns=\{'tas': \('temperature_2m', '<units>'\)"):
@@ -327,6 +332,10 @@ def test_gtnp_long(csv):
     assert (out["borehole_id"].item(), out["site_id"].item()) == (8, 9)
     np.testing.assert_allclose(layer_bounds(out), [[0.5, 0.5], [2.0, 2.0]])
     np.testing.assert_allclose(out["tsl"][0] - 273.15, [[-1.5, -2.5], [-3, -4]])
+    xr.testing.assert_equal(open_dataset(csv(gtnp()), source="stations"), out)
+    lazy = open_dataset(csv(gtnp()), chunks={})
+    assert lazy["tsl"].chunks is not None
+    xr.testing.assert_allclose(lazy.compute(), out)
 
 
 def test_gtnp_daily(csv):

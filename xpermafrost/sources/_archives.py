@@ -37,7 +37,7 @@ def unpack(path: Path, folder: Path) -> Iterator[tuple[str, Path]]:
         with zipfile.ZipFile(path) as archive:
             members = _checked(archive, path, folder)
             for number, member in enumerate(members):
-                target = folder / f"{number:04d}_{PurePosixPath(member.filename).name}"
+                target = folder / f"{number:04d}"
                 with archive.open(member) as source, open(target, "wb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
                 yield member.filename, target

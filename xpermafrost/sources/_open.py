@@ -143,11 +143,13 @@ def open_dataset(
 
     files = expand(path)
     raw = _with_history(_open(files, columns, chunks), files)
-    if raw.attrs.get("featureType") and source is None:
+    readings = raw.attrs.get("featureType") and any(_is_table(file) for file in files)
+    if readings and source in (None, "stations"):
         _require_units(raw, str(files[0]))
         if all(name in VARIABLES for name in raw.data_vars):
             # rates and states: a mean of what was read is a mean of the quantity
             raw = station_means(raw, step=step, complete=complete)
+            raw = raw if chunks is None else raw.chunk(chunks)
     out = standardize(raw, source=source, step=step)
     if not any(name in VARIABLES for name in out.data_vars):
         raise SourceError(
@@ -176,9 +178,9 @@ def _require_units(raw: xr.Dataset, name: str) -> None:
         return
     sources = " If it is a table of Earth Engine, source='earthengine' vouches for the units."
     raise SourceError(
-        f"the table {name!r} does not say the units of its columns {bare}, and names have lied "
-        f"about them. Type open_dataset(path, {suggestion(bare, known)}), with units such as 'K', "
-        f"'degC', 'mm month-1', 'W m-2'.{sources if recognised else ''}"
+        f"the table {name!r} does not say the units of its columns {bare}, and units are never "
+        f"guessed from names. Type open_dataset(path, {suggestion(bare, known)}), with units such "
+        f"as 'K', 'degC', 'mm month-1', 'W m-2'.{sources if recognised else ''}"
     )
 
 

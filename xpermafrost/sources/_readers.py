@@ -7,11 +7,11 @@ with, some of which do not go together.
 from __future__ import annotations
 
 import atexit
-import importlib
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 import xarray as xr
@@ -74,8 +74,9 @@ def read_netcdf(path: Path, chunks: Chunks) -> list[xr.Dataset]:
 
 def _read_netcdf3(path: Path, chunks: Chunks) -> list[xr.Dataset]:
     # netCDF-C reads zeros beyond the end of a truncated file; scipy compares header and size
-    scipy_io = importlib.import_module("scipy.io")
-    scipy_io.netcdf_file(str(path), mmap=True)
+    from scipy.io import netcdf_file
+
+    netcdf_file(str(path), mmap=True)
     return read_netcdf(path, chunks)
 
 
@@ -94,10 +95,11 @@ def _read_zarr(path: Path, chunks: Chunks) -> list[xr.Dataset]:
 def _read_grib(path: Path, chunks: Chunks) -> list[xr.Dataset]:
     """Messages that form one array are one Dataset; the valid time is the only time."""
     # ecCodes brings its own libproj; loaded before that of pyproj, the interpreter crashes
-    importlib.import_module("pyproj")
+    import pyproj  # noqa: F401
+
     install = "pip install 'xpermafrost[grib]'"
     cfgrib = require("cfgrib", purpose="opening GRIB files", install=install)
-    _check_grib(path)
+    _check_grib(path, require("eccodes", purpose="opening GRIB files", install=install))
     options = {
         "indexpath": "",  # no index file beside the user's
         "time_dims": ("valid_time",),
@@ -112,9 +114,8 @@ def _read_grib(path: Path, chunks: Chunks) -> list[xr.Dataset]:
     ]
 
 
-def _check_grib(path: Path) -> None:
+def _check_grib(path: Path, eccodes: ModuleType) -> None:
     """ecCodes passes over what lies between messages: a damaged message would go unseen."""
-    eccodes = importlib.import_module("eccodes")
     end = 0
     with open(path, "rb") as file:
         while (message := eccodes.codes_grib_new_from_file(file, headers_only=True)) is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 import numpy as np
@@ -253,7 +253,7 @@ def dates(column: pd.Series, *, name: str) -> np.ndarray:
         return _checked(lambda: pd.to_datetime(column, format="ISO8601", utc=True), what, name)
 
 
-def _checked(parse, what: str, name: str) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _checked(parse: Callable[[], pd.Series | pd.DatetimeIndex], what: str, name: str) -> np.ndarray:
     try:
         found = pd.DatetimeIndex(parse())
     except (ValueError, TypeError, OverflowError) as error:
