@@ -26,7 +26,12 @@ from xpermafrost.experiment import (
     with_scenarios,
 )
 from xpermafrost.regions import LatitudeBands, reduce
-from xpermafrost.schema import layer_bounds, layer_coords, variable
+from xpermafrost.schema import (
+    layer_bounds,
+    layer_coords,
+    layer_coords_from_bounds,
+    variable,
+)
 
 
 def part(start="2006", years=4, seed=5, **options):
@@ -336,10 +341,50 @@ def test_layer_coordinates_survive_the_join(world):
     )
 
 
-def test_scenario_layers_other_than_the_references_are_left_out_with_a_warning():
+def test_a_grid_is_regridded_to_a_gridded_reference():
+    era = gridded("2001", 5, 0).isel(lat=slice(1, 4), lon=slice(0, 3))
+    fine = era.interp(lat=[61.6, 62.0, 62.4], lon=[-150.2, -149.0])
+    esm = gridded("2004", 5, 1)
+    whole = with_scenarios(fine, {"rcp85": esm})
+    assert whole["tas"].dims == ("scenario", "lat", "lon", "time")
+    got = whole["tas"].sel(scenario="rcp85", time=esm["time"])
+    want = esm["tas"].interp(lat=fine["lat"], lon=fine["lon"])
+    np.testing.assert_allclose(got, want.transpose(*got.dims), rtol=1e-6)
+    near = with_scenarios(fine, {"rcp85": esm}, sampling="nearest")["tas"].sel(scenario="rcp85")
+    want = esm["tas"].sel(lat=[61.5, 61.5, 62.5], lon=[-150.5, -148.5], method="nearest")
+    np.testing.assert_array_equal(
+        near.sel(time=esm["time"]).isel(lon=0, lat=[0, 2]),
+        want.isel(lon=0, lat=[0, 2]).transpose("lat", "time"),
+    )
+    lazy = with_scenarios(fine.chunk(), {"rcp85": esm.chunk(time=12)})
+    assert lazy["tas"].chunks is not None
+    xr.testing.assert_allclose(lazy.compute(), whole)
+
+
+def test_scenario_layers_are_remapped_to_the_references():
+    reference = testing.canonical(years=6)
+    other = testing.canonical(years=10, start="2003", edges=(0.0, 0.1, 0.5, 3.0))
+    whole = with_scenarios(reference, {"rcp85": other})
+    own = whole["tsl_esm"].sel(scenario="rcp85", time=other["time"])
+    # 0.07 to 0.28 m: 0.03 m of the first layer, 0.18 m of the second
+    want = (0.03 * other["tsl"].isel(layer=0) + 0.18 * other["tsl"].isel(layer=1)) / 0.21
+    np.testing.assert_allclose(own.isel(layer=1), want, rtol=1e-6)
+    xr.testing.assert_identical(whole["depth_bnds"], reference["depth_bnds"])
+
+
+def test_scenario_layers_that_end_above_the_references_are_said():
     reference = testing.canonical(years=6)
     other = testing.canonical(years=10, start="2003", edges=(0.0, 0.1, 0.5, 2.0))
+    with pytest.warns(PermafrostWarning, match=r"in part only \(1-2.89 m: 53%\)"):
+        whole = with_scenarios(reference, {"rcp85": other})
+    assert bool(whole["tsl_esm"].sel(scenario="rcp85", time=other["time"]).notnull().all())
+
+
+def test_layers_are_not_remapped_onto_sensors():
+    depth = np.array([0.2, 0.8])
+    layers = layer_coords_from_bounds(np.stack([depth, depth], axis=1))
+    reference = testing.canonical(years=6).isel(layer=[0, 1]).assign_coords(layers)
+    other = testing.canonical(years=10, start="2003")
     with pytest.warns(PermafrostWarning, match=r"'rcp85' has \['tsl'\] on layers .* left out"):
         whole = with_scenarios(reference, {"rcp85": other})
     assert "tsl_esm" not in whole
-    xr.testing.assert_identical(whole["depth_bnds"], reference["depth_bnds"])

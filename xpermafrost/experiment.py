@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ._checks import check_monthly, month_index
+from ._checks import check_monthly, choose, month_index
 from .errors import DimensionError, PermafrostWarning, RegionError, ScenarioError, unknown_name
-from .regions import LatitudeBands, reduce, sample_points
+from .region_files import as_regions
+from .regions import reduce
+from .sampling import sample_points
 from .schema import (
     HISTORICAL,
     LAYER,
@@ -172,8 +174,8 @@ def _same_layers(reference: xr.Dataset, other: xr.Dataset, name: str) -> None:
     if want.shape != found.shape or not np.allclose(want, found, atol=1e-6):
         raise DimensionError(
             f"the reference has layers {want.tolist()} m, {name!r} has {found.tolist()} m. A layer "
-            "is known by its bounds, so these cannot stand side by side: bring them to the same "
-            f"layers, or leave them out of {name!r}: ds.drop_dims('layer')."
+            "is known by its bounds, so these cannot stand side by side. Type "
+            f"xp.remap_layers({name}, reference), or leave them out: ds.drop_dims('layer')."
         )
 
 
@@ -317,15 +319,15 @@ def with_scenarios(
     reference: xr.Dataset,
     scenarios: Mapping[str, xr.Dataset] | xr.DataTree,
     *,
-    regions: LatitudeBands | None = None,
+    regions: object | None = None,
     land: xr.DataArray | None = None,
     sampling: str = "linear",
 ) -> xr.Dataset:
-    """Standardize climate-model Datasets, bring them to the reference's locations, and combine.
+    """Standardize climate-model Datasets, bring them to the reference's places, and combine.
 
-    Gridded Datasets are reduced to ``regions`` (the reference as well); for a station
-    reference the model's grid is sampled at the stations. Variables on soil layers other than
-    the reference's are left out, with a warning. Lazy on dask.
+    With ``regions``, gridded Datasets are reduced to them, the reference as well. Without, a
+    model's grid is regridded to a gridded reference, or sampled at its stations. Variables on
+    other soil layers are remapped to the reference's, see :func:`remap_layers`. Lazy on dask.
 
     Parameters
     ----------
@@ -333,56 +335,102 @@ def with_scenarios(
         Canonical; gridded, regional or stations.
     scenarios : mapping or DataTree of Dataset
         By name: ``{"historical": ..., "rcp85": ...}``, in any source that
-        :func:`standardize` reads.
-    regions : LatitudeBands, optional
-        Needed where the reference or a scenario is gridded and there are no stations.
+        :func:`standardize` reads; :func:`open_cmip` makes such a mapping.
+    regions : LatitudeBands, Polygons, or what :func:`as_regions` reads, optional
+        Needed where the reference holds regions and a scenario is gridded.
     land : DataArray, optional
         Land share on the model's grid; by default its ``sftlf``.
     sampling : {"linear", "nearest"}
-        How a grid is sampled at stations.
+        How a model's grid is read at the cells or stations of the reference.
 
     Returns
     -------
     Dataset
         An experiment Dataset, see :func:`combine`.
+
+    Raises
+    ------
+    DimensionError
+        If the reference holds regions, a scenario a grid, and ``regions`` is missing.
     """
     from .sources import standardize
 
+    choose("sampling", sampling, ("linear", "nearest"))
     if isinstance(scenarios, xr.DataTree):
         scenarios = {str(n): child.to_dataset() for n, child in scenarios.children.items()}
-    if regions is not None and {"lat", "lon"} <= set(reference.dims):
-        reference = reduce(reference, regions)
+    if regions is not None:
+        regions = as_regions(regions)
+        if _is_gridded(reference):
+            reference = reduce(reference, regions)
     parts = {}
     for name, raw in scenarios.items():
         ds = standardize(raw)
-        if {"lat", "lon"} <= set(ds.dims):
-            if "station" in reference.dims:
-                ds = sample_points(ds, reference, method=sampling)
-            elif regions is not None:
+        if _is_gridded(ds):
+            if regions is not None:
                 ds = reduce(ds, regions, land=land)
+            elif "station" in reference.dims:
+                ds = sample_points(ds, reference, method=sampling)
+            elif _is_gridded(reference):
+                ds = _on_the_grid(ds, reference, sampling)
             else:
                 raise DimensionError(
                     f"scenario {name!r} is gridded and the reference has dims "
                     f"{tuple(reference.dims)}; pass regions=xp.alaska_bands() or your own."
                 )
-        parts[name] = _on_the_same_layers(reference, ds, name)
+        parts[name] = _on_the_layers(reference, ds, name)
     return combine(reference, **parts)
 
 
-def _on_the_same_layers(reference: xr.Dataset, ds: xr.Dataset, name: str) -> xr.Dataset:
+def _is_gridded(ds: xr.Dataset) -> bool:
+    return {"lat", "lon"} <= set(ds.dims)
+
+
+def _on_the_grid(ds: xr.Dataset, reference: xr.Dataset, sampling: str) -> xr.Dataset:
+    from .regrid import regrid
+
+    keep = [n for n, da in ds.data_vars.items() if TIME in da.dims]
+    method = {"linear": "bilinear", "nearest": "nearest"}[sampling]
+    out = regrid(ds[keep], reference, method=method)
+    # the very numbers of the reference: places are joined by label
+    return out.assign_coords({dim: reference[dim] for dim in ("lat", "lon")})
+
+
+def _on_the_layers(reference: xr.Dataset, ds: xr.Dataset, name: str) -> xr.Dataset:
+    """Variables of ``ds`` on the reference's soil layers; what cannot be brought there is said."""
+    from .depth import remap_layers
+
     try:
         _same_layers(reference, ds, name)
+        return ds
     except DimensionError:
+        pass
+    want = layer_bounds(reference)
+    if not np.all(want[:, 1] > want[:, 0]):
         layered = [str(n) for n, da in ds.data_vars.items() if LAYER in da.dims]
         found = layer_bounds(ds).round(3).tolist()
         warnings.warn(
-            f"{name!r} has {layered} on layers {found} m, which are not the reference's; they are "
-            "left out. Put them on its layers first if a model shall read them.",
+            f"{name!r} has {layered} on layers {found} m; the reference has sensors at points, "
+            "onto which layers are not remapped. They are left out.",
             PermafrostWarning,
             stacklevel=3,
         )
         return ds.drop_dims(LAYER)
-    return ds
+    out = remap_layers(ds, reference)
+    covered = out["depth_covered"].values
+    if np.any(covered < 1.0 - 1e-6):
+        part = ", ".join(
+            f"{top:g}-{bottom:g} m: {share:.0%}"
+            for (top, bottom), share in zip(want, covered, strict=True)
+            if share < 1.0 - 1e-6
+        )
+        warnings.warn(
+            f"{name!r} covers the reference's soil layers in part only ({part}); they hold what "
+            "it covers, and nothing where that is 0 %. To carry its deepest layer on, type "
+            "xp.remap_layers(esm, reference, below='deepest') before.",
+            PermafrostWarning,
+            stacklevel=3,
+        )
+    return out.drop_vars("depth_covered")
 
 
 __all__ = [

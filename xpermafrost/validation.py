@@ -7,7 +7,7 @@ import xarray as xr
 
 from ._checks import choose, month_index, require_dims, require_variables, same_units
 from .errors import DataError, DimensionError, RegionError, UnitsError
-from .regions import sample_points
+from .sampling import sample_points
 from .schema import FREEZING_POINT, LAYER, MEMBER, SCENARIO, TIME, layer_bounds, location_dims
 
 Soil = xr.DataArray | xr.Dataset
