@@ -7,7 +7,7 @@ from collections.abc import Hashable
 import numpy as np
 import xarray as xr
 
-from ._grids import Entries, around, cells_of
+from ._grids import AXIS_ATTRS, Entries, around, cells_of
 from ._optional import require
 from .errors import DataError, DimensionError
 
@@ -63,11 +63,21 @@ def _esmf_grid(grid: xr.Dataset | xr.DataArray, method: str) -> xr.Dataset:
             ds[f"{name}_b"] = (f"{name}_b", np.append(cells[:, low], cells[-1, high]))
         return ds
     known = grid.variables if isinstance(grid, xr.Dataset) else grid.coords
-    corners = [n for n in ("lat_b", "lon_b", "lat_bnds", "lon_bnds") if n in known]
+    corners = [
+        "lat_b",
+        "lon_b",
+        *(grid[n].attrs.get("bounds", f"{n}_bnds") for n in ("lat", "lon")),
+    ]
+    corners = [name for name in corners if name in known]
     if method == "conservative" and len(corners) < 2:
         raise DimensionError(
             "conservative weights of a curvilinear grid need the corners of its cells: 'lat_b' and "
-            "'lon_b' of one row and column more, or CF bounds with four vertices, 'lat_bnds' and "
-            "'lon_bnds'. Without them type method='bilinear'."
+            "'lon_b' of one row and column more, or CF bounds with four vertices, which 'lat' and "
+            "'lon' name in their attribute 'bounds'. Without them type method='bilinear'."
         )
-    return xr.Dataset({n: grid[n] for n in corners}, coords={n: grid[n] for n in ("lat", "lon")})
+    # xESMF finds bounds through cf_xarray, which goes by attributes
+    axes = {
+        name: grid[name].assign_attrs(standard_name=AXIS_ATTRS[name]["standard_name"])
+        for name in ("lat", "lon")
+    }
+    return xr.Dataset({name: grid[name] for name in corners}, coords=axes)

@@ -349,8 +349,12 @@ def _require_numbers(da: xr.DataArray) -> None:
 
 def _rows(weights: xr.Dataset, prefix: str, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """``start, index, weight`` of a sparse matrix with so many rows."""
-    start = np.searchsorted(weights[f"{prefix}target"].values, np.arange(rows + 1))
-    return start, weights[f"{prefix}source"].values, weights[f"{prefix}weight"].values
+    # copies of one type: arrays of a file would have the kernel compiled again
+    target, source, share = (
+        np.array(weights[f"{prefix}{part}"].values, dtype=kind)
+        for part, kind in (("target", "int64"), ("source", "int64"), ("weight", "float64"))
+    )
+    return np.searchsorted(target, np.arange(rows + 1)), source, share
 
 
 def _on_target(
