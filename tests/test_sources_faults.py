@@ -193,7 +193,7 @@ FAULTS = {
         changed("tas", fahrenheit, units="degC"),
         {},
         SourceError,
-        "beyond 55 degrees of latitude no month is warmer than 30 degC: degrees Fahrenheit called",
+        "beyond 55 degrees of latitude no month is warmer than 40 degC: degrees Fahrenheit called",
     ),
     "Fahrenheit called kelvin": (
         changed("tas", lambda da: fahrenheit(da + 8)),
@@ -604,11 +604,15 @@ def test_real_climates_at_the_edge_pass(clean):
     wet["pr"] *= 8.0
     sea = clean[["tas", "hfls", "hfss"]].copy(deep=True)
     sea["hfss"][:] = 40.0 - sea["hfss"]
+    drifted = clean.drop_vars("snd").copy(deep=True)
+    drifted["snw"] *= 0.1
+    hot = clean[["tas"]] + 25.0
+    hot["tas"].attrs = clean["tas"].attrs
     dark = clean[["rsds"]].isel(time=slice(10, 23))
     short = clean.isel(time=slice(0, 3))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for ds in (ice, desert, wet, sea, dark, short):
+        for ds in (ice, desert, wet, sea, drifted, hot, dark, short):
             standardize(ds)
 
 
@@ -711,3 +715,24 @@ def test_noleap_days_become_dates_without_29_february():
     out = standardize(ds, step="day")
     assert out["time"].dt.strftime("%m-%d").values.tolist() == ["02-27", "02-28", "03-01", "03-02"]
     assert out["time"].attrs["source_calendar"] == "noleap"
+
+
+def test_a_projected_grid_keeps_its_metres_and_its_places(clean):
+    """y and x with a grid mapping, lon from 0 to 360: only the two-dimensional lon is wrapped."""
+    lat, lon = xr.broadcast(clean["lat"], clean["lon"] % 360)
+    ds = clean[["tas", "rsds"]].rename(lat="y", lon="x").drop_vars(["y", "x"])
+    ds = ds.assign_coords(
+        y=1e5 * np.arange(5.0)[::-1],
+        x=1e5 * np.arange(4.0),
+        lat=(("y", "x"), lat.values),
+        lon=(("y", "x"), lon.values),
+        crs=((), 0, {"grid_mapping_name": "polar_stereographic"}),
+    )
+    ds["tas"].attrs = {"units": "degC", "standard_name": "air_temperature", "grid_mapping": "crs"}
+    ds["tas"] = (ds["tas"] - 273.15).assign_attrs(ds["tas"].attrs)
+    out = standardize(ds)
+    assert out["tas"].dims == ("time", "y", "x")
+    assert out["tas"].attrs["grid_mapping"] == "crs"
+    assert out["y"].values[0] == 4e5
+    np.testing.assert_allclose(out["lon"], np.broadcast_to(LON, (5, 4)))
+    np.testing.assert_allclose(out["tas"].values, clean["tas"].values)

@@ -24,7 +24,7 @@ DAILY_MOST = {"pr": 0.0215, "prsn": 0.0215}
 #: In a year or more of real data the largest value is above the first number, no month (day) is
 #: above the second, and the mean is below the third. pr: wettest month of the driest places > 5 mm,
 #: world's wettest place 12 m a year (WMO archive, Mawsynram); rsds: any place has a month with
-#: 30 W m-2, none 450 on average; temperature: no month is warmer than 45 degC (Death Valley 42).
+#: 30 W m-2, none 450 on average; temperature: 42 degC in Death Valley, and a century's warming.
 PLAUSIBLE: dict[str, tuple[float, float, float]] = {
     "pr": (2e-6, np.inf, 4e-4),
     "prsn": (0.0, np.inf, 4e-4),
@@ -32,8 +32,8 @@ PLAUSIBLE: dict[str, tuple[float, float, float]] = {
     "rsds": (30.0, np.inf, 450.0),
     "hfls": (0.1, np.inf, 400.0),
     "hfss": (0.1, np.inf, 400.0),
-    "tas": (220.0, 318.0, 310.0),
-    "tsl": (220.0, 325.0, 315.0),
+    "tas": (220.0, 325.0, 315.0),
+    "tsl": (220.0, 330.0, 318.0),
 }
 
 #: What an implausible value may be instead: ``value * factor + offset`` would be usual.

@@ -205,13 +205,13 @@ def _flux_sign(fields: Fields) -> None:
 
 
 def _warmth(fields: Fields, step: str) -> None:
-    """Beyond 55 degrees the warmest monthly means are near 20 degC (Yakutia), and never 30."""
+    """Beyond 55 degrees months reach 20 degC (Yakutia), 33 in the hottest projections of 2100."""
     for name in ("tas", "tsl"):
         if name not in fields or "lat" not in fields[name].coords:
             continue
         polar = fields[name].where(abs(fields[name]["lat"]) >= 55.0)
         warmest = float(polar.max()) - 273.15
-        most = {"month": 30.0, "day": 40.0}[step]
+        most = {"month": 40.0, "day": 45.0}[step]
         if warmest > most:
             raise SourceError(
                 f"{name!r} reaches {warmest:.3g} degC, and beyond 55 degrees of latitude no {step} "
@@ -277,23 +277,27 @@ def _wetness(fields: Fields) -> None:
 
 
 def _snow_balance(fields: Fields) -> None:
-    """A snow pack gains in frost what falls: gain over fall is about 1 (undercatch, drift: 2.5)."""
-    fall = fields.get("prsn", fields.get("pr"))
-    if fall is None or not {"snw", "tas"} <= set(fields):
+    """A snow pack gains in frost what falls: in months of gain, gain over fall is about 1.
+
+    Drift, sublimation and the increments of an analysis lower it (0.13 in ERA5 at Iqaluit), or
+    raise it: between 0.045 and 3 nothing is said.
+    """
+    name = "prsn" if "prsn" in fields else "pr"
+    if not {name, "snw", "tas"} <= set(fields):
         return
-    snow, air = fields["snw"], fields["tas"]
-    if set(fall.dims) != set(snow.dims) or set(air.dims) != set(snow.dims):
+    if len({frozenset(fields[n].dims) for n in (name, "snw", "tas")}) > 1:
         return
+    fall, snow, air = (fields[n].resample({TIME: "MS"}).mean() for n in (name, "snw", "tas"))
     gain = snow.diff(TIME)
-    frost = (air < 263.15) & (snow < GLACIER_SNOW * 0.99) & snow.notnull() & fall.notnull()
-    frost = frost & frost.shift({TIME: 1}, fill_value=False) & gain.notnull()
+    frost = (air < 263.15) & (snow < GLACIER_SNOW * 0.99) & fall.notnull()
+    frost = frost & frost.shift({TIME: 1}, fill_value=False) & (gain > 0)
     seconds = snow[TIME].diff(TIME).dt.total_seconds()
     fallen = (fall + fall.shift({TIME: 1})) / 2 * seconds
     gained, fell = float(gain.where(frost).sum()), float(fallen.where(frost).sum())
-    if int(frost.sum()) < 3 or gained < 1.0 or fell <= 0:
+    if int(frost.sum()) < 3 or gained < 5.0 or fell <= 0:
         return
     ratio = gained / fell
-    if 0.1 <= ratio <= 2.5:
+    if 0.045 <= ratio <= 3.0:
         return
     cause = (
         "the snow fall is too large, as totals of a month taken for mean daily totals are "
@@ -302,7 +306,7 @@ def _snow_balance(fields: Fields) -> None:
         else "the snow fall is too small (totals of an hour taken for a day), or 'snw' is a depth"
     )
     raise SourceError(
-        f"in frost 'snw' gains {ratio:.3g} times what {str(fall.name)!r} brings: {cause}. Say the "
+        f"in frost 'snw' gains {ratio:.3g} times what {name!r} brings: {cause}. Say the "
         "period in attrs['units'], or pass source=..."
     )
 
