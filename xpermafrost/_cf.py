@@ -297,7 +297,8 @@ def _quantity_attrs(ds: xr.Dataset, name: Hashable) -> dict[str, Any]:
 
 
 def _coord_attrs(ds: xr.Dataset, name: Hashable) -> dict[str, Any]:
-    if is_bounds(ds, name):  # they inherit the attributes of what they bound (CF, section 7.1)
+    # bounds inherit the attributes of what they bound (CF, section 7.1)
+    if is_bounds(ds, name) or name == crs_name(ds):
         return {}
     attrs: dict[str, Any] = dict(_COORD_ATTRS.get(str(name), {}))
     if str(name) in _AXES and ds[name].dims == (name,):
@@ -330,6 +331,9 @@ def ordered(ds: xr.Dataset) -> xr.Dataset:
 
 
 def feature_type(ds: xr.Dataset) -> str:
-    if not any(d in STATION_DIMS for d in ds.dims) or TIME not in ds.dims:
+    """Discrete sampling geometry of stations, one or many (CF, chapter 9)."""
+    one = {"lat", "lon"} <= set(ds.variables) and ds["lat"].ndim == 0
+    many = any(dim in STATION_DIMS for dim in ds.dims)
+    if TIME not in ds.dims or not (many or (one and any(n in STATION_DIMS for n in ds.variables))):
         return ""
     return "timeSeriesProfile" if "depth" in ds.dims else "timeSeries"

@@ -144,7 +144,8 @@ def to_geotiff(
     pixels = target_pixels(cells, parse_crs(crs), resolution)
     fields = [da for da in ds.data_vars.values() if {y, x} <= set(da.dims)]
     sheets = [_sheets(ds, da, Path(folder), (y, x), every, names) for da in fields]
-    _check_paths([sheet.path for some in sheets for sheet in some], overwrite)
+    paths = [sheet.path for some in sheets for sheet in some]
+    check_paths(paths, overwrite, cure=f"Type a pattern that tells them apart: names={NAMES!r}.")
     history = with_line(ds.attrs.get("history"), f"to_geotiff(crs={crs!r})")
     for da, some in zip(fields, sheets, strict=True):
         tags = {**plain_attrs(ds.attrs), **plain_attrs(da.attrs), "history": history}
@@ -158,7 +159,7 @@ def to_geotiff(
                 part = block[first : first + len(sheet.bands)]
                 first += len(sheet.bands)
                 _write(sheet, part, pixels, tags, kind, overwrite)
-    return [sheet.path for some in sheets for sheet in some]
+    return paths
 
 
 # --- files and their bands ----------------------------------------------------------------
@@ -264,12 +265,12 @@ class _Blank(dict[str, str]):
         return ""
 
 
-def _check_paths(paths: list[Path], overwrite: bool) -> None:
+def check_paths(paths: list[Path], overwrite: bool, *, cure: str) -> None:
+    """Raise, before anything is written, unless each file has a name and a place of its own."""
     twice = [path.name for path, count in Counter(paths).items() if count > 1]
     if twice:
         raise OutputExistsError(
-            f"{len(twice)} names would be given to more than one file, {twice[0]!r} first. "
-            f"Type a pattern that tells them apart: names={NAMES!r}."
+            f"{len(twice)} names would be given to more than one file, {twice[0]!r} first. {cure}"
         )
     folder = paths[0].parent
     if not folder.is_dir():

@@ -30,7 +30,9 @@ from ._cf import (
 )
 from ._checks import choose
 from ._files import atomic_path
+from ._geotiff import check_paths
 from ._geotiff import to_geotiff as to_geotiff
+from ._profiles import profiles
 from ._vector import to_vector as to_vector
 from .errors import DimensionError
 from .schema import LAYER
@@ -199,6 +201,61 @@ def to_netcdf(
     with atomic_path(path, overwrite=overwrite) as temporary:
         ds.to_netcdf(temporary, engine="netcdf4", format="NETCDF4")
     return Path(path)
+
+
+def to_profiles(
+    obj: xr.DataArray | xr.Dataset, folder: str | os.PathLike[str], *, overwrite: bool = False
+) -> list[Path]:
+    """Write soil temperature of stations, a CF ``timeSeriesProfile`` per station and scenario.
+
+    Each file holds ``soil_temperature (time, depth)`` [degree_Celsius] of one place with missing
+    values as NaN, so that ``tsp.read_netcdf`` (Brown 2022) reads it unaided. Lazy data are
+    computed file after file.
+
+    Parameters
+    ----------
+    obj : DataArray or Dataset
+        Canonical with ``tsl`` [K], or a product ``soil_temperature``: dims ``station, layer,
+        time``, and ``scenario`` or ``member``, which become files; with ``lat`` and ``lon``, and
+        ``elevation`` where it is known. Other variables are left out (see :func:`to_netcdf`).
+    folder : path-like
+        Existing folder.
+    overwrite : bool, default False
+        Replace existing files.
+
+    Returns
+    -------
+    list of Path
+        The files, called by station and scenario.
+
+    Raises
+    ------
+    MissingVariableError
+        If there is no soil temperature.
+    DimensionError
+        If there are no stations, or they lack ``lat``, ``lon`` or ``depth``.
+    UnitsError
+        If soil temperature is neither in K nor in degree_Celsius.
+    OutputExistsError
+        If a file exists and ``overwrite`` is False, or two stations have one name. Nothing has
+        been written then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from xpermafrost.testing import canonical
+    >>> ds = canonical(dim="station", locations=["Healy", "Inuvik"]).assign_coords(
+    ...     lat=("station", [63.9, 68.4]), lon=("station", [-149.0, -133.7]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in to_profiles(ds, folder)]
+    ['Healy.nc', 'Inuvik.nc']
+    """
+    files = [(Path(folder) / f"{name}.nc", one) for name, one in profiles(obj)]
+    paths = [path for path, _ in files]
+    check_paths(paths, overwrite, cure="Rename the stations.")
+    for path, one in files:
+        to_netcdf(one, path, overwrite=overwrite)
+    return paths
 
 
 def _as_dataset(obj: xr.DataArray | xr.Dataset) -> xr.Dataset:
