@@ -1,15 +1,40 @@
-"""Speed of the soil column: cell-node-steps per second on the processors of this process.
+"""Speed of the soil column, and the limits of this machine for its arithmetic and its memory.
 
-``python -m benchmarks.bench_column`` prints it; the class is in the layout of asv.
+``python -m benchmarks.bench_column`` prints cell-node-steps per second of the kernel, of
+``simulate_soil`` from monthly forcing, and beside them what the processors could do at most:
+
+- *divider*: a division and a square root occupy the same unit. Their numbers per node and step
+  are counted in the kernel's source, their peak rates measured by loops over arrays in the
+  fastest cache;
+- *other arithmetic*: additions, products and comparisons, at the measured rate of a loop of them;
+- *memory*: what is read of the forcing, at the measured rate of a copy.
+
+All take turns in one process; medians. The classes are in the layout of asv.
 """
 
 from __future__ import annotations
 
+import os
+import statistics
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import xarray as xr
+from numba import njit
 
 from xpermafrost.physics import column
+from xpermafrost.physics.simulation import simulate_soil
+
+#: Counted in ``solve_block``: per node and step, and per node and Newton iteration; the slope of
+#: the enthalpy is computed anew in every iteration but the first.
+DIVISIONS = {"step": 3, "iteration": 2, "later iteration": 1}
+ROOTS = {"step": 0, "iteration": 1, "later iteration": 0}
+OTHERS = {"step": 18, "iteration": 34, "later iteration": 7}
+
+_FAST = {"contract", "arcp", "nsz", "reassoc"}
+_SIZE, _REPEATS = 1024, 40_000
 
 
 class Column:
@@ -25,6 +50,7 @@ class Column:
         noise = rng.normal(0, 4, (day.size, self.columns))
         self.surface = (season + noise + np.linspace(-12, 2, self.columns)).astype("float32")
         self.resistance = np.where(season < 0, 2.0, 0.1) * np.ones_like(self.surface)
+        self.heat = np.where(season < 0, 1e5, 0.0) * np.ones_like(self.surface)
         values = (2.6e6, 1.9e6, 1.2, 2.0, 1.2e8, 0.2)
         self.soil = {
             name: np.full((nodes, self.columns), value)
@@ -35,25 +61,149 @@ class Column:
         self.time_solve()  # compile
 
     def time_solve(self) -> column.ColumnRun:
-        steps = np.full(self.years * 365 // 73, 73)
+        return self._solve(None)
+
+    def time_solve_with_snow_heat(self) -> column.ColumnRun:
+        return self._solve(self.heat)
+
+    def _solve(self, heat: np.ndarray | None) -> column.ColumnRun:
         return column.solve(
             *(self.surface, self.resistance, self.soil, self.start),
-            steps=steps,
+            steps=np.full(self.years * 365 // 73, 73),
             weights=self.weights,
+            snow_heat=heat,
         )
 
 
-def main() -> None:
-    bench = Column()
-    bench.setup()
-    seconds = []
-    for _ in range(5):
+class Simulation:
+    """Monthly forcing of the same size through ``simulate_soil``."""
+
+    def setup(self) -> None:
+        time_ = xr.date_range("2001-01-01", periods=12 * Column.years, freq="MS")
+        month = np.arange(time_.size)
+        mean = np.linspace(-12, 2, Column.columns)[:, None]
+        tas = 273.15 + mean - 16 * np.cos(2 * np.pi * month / 12)
+        snd = np.where(tas < 273.15, 0.3, 0.0)
+        self.forcing = xr.Dataset(
+            {
+                "tas": (("cell", "time"), tas, {"units": "K"}),
+                "snd": (("cell", "time"), snd, {"units": "m"}),
+            },
+            coords={"time": time_},
+        )
+        self.time_simulate()
+
+    def time_simulate(self) -> None:
+        simulate_soil(self.forcing, "tundra", spin_up=None)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+def _divide(x, y, repeats):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    for _ in range(repeats):
+        for i in range(x.size):
+            x[i] = y[i] / x[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+def _root(x, y, repeats):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    for _ in range(repeats):
+        for i in range(x.size):
+            x[i] = np.sqrt(x[i])
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+def _others(x, y, repeats):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Eight operations for a value read and one written, as additions and products alternate."""
+    for _ in range(repeats):
+        for i in range(x.size):
+            a = x[i] * y[i] + 0.1
+            b = x[i] - y[i]
+            x[i] = max(a - b * y[i], b * 0.3)
+
+
+def rate(loop: Callable[..., None], operations: int) -> Callable[[], float]:
+    """Operations per second of ``loop`` on all processors."""
+    workers = len(os.sched_getaffinity(0))
+    rng = np.random.default_rng(0)
+    arrays = [rng.uniform(1, 2, (2, _SIZE)) for _ in range(workers)]
+
+    def measure() -> float:
         begin = time.perf_counter()
-        run = bench.time_solve()
-        seconds.append(time.perf_counter() - begin)
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(lambda a: loop(a[0], a[1], _REPEATS), arrays))
+        return workers * _SIZE * _REPEATS * operations / (time.perf_counter() - begin)
+
+    measure()
+    return measure
+
+
+def bandwidth() -> float:
+    """Bytes per second that a copy reads and writes."""
+    source = np.ones(2**25)
+    target = np.zeros_like(source)
+    begin = time.perf_counter()
+    np.copyto(target, source)
+    return 2 * source.nbytes / (time.perf_counter() - begin)
+
+
+def seconds(call: Callable[[], object]) -> Callable[[], float]:
+    def measure() -> float:
+        begin = time.perf_counter()
+        call()
+        return time.perf_counter() - begin
+
+    return measure
+
+
+def count(per: dict[str, int], iterations: float) -> float:
+    """Operations per node and step."""
+    return per["step"] + per["iteration"] * iterations + per["later iteration"] * (iterations - 1)
+
+
+def main(rounds: int = 5) -> None:
+    bench, through = Column(), Simulation()
+    bench.setup()
+    through.setup()
+    measures: dict[str, Callable[[], float]] = {
+        "solve": seconds(bench.time_solve),
+        "divide": rate(_divide, 1),
+        "with snow heat": seconds(bench.time_solve_with_snow_heat),
+        "root": rate(_root, 1),
+        "simulate_soil": seconds(through.time_simulate),
+        "others": rate(_others, 6),
+        "copy": bandwidth,
+    }
+    found: dict[str, list[float]] = {name: [] for name in measures}
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            found[name].append(measure())
+    middle = {name: statistics.median(values) for name, values in found.items()}
+    iterations = bench.time_solve().iterations
     work = bench.start.size * len(bench.surface)
-    print(f"{work / min(seconds):.3g} cell-node-steps per second (best of {len(seconds)})")
-    print(f"{run.iterations:.2f} Newton iterations per step")
+    speed = work / middle["solve"]
+    divider = count(DIVISIONS, iterations) / middle["divide"]
+    divider += count(ROOTS, iterations) / middle["root"]
+    others = count(OTHERS, iterations) / middle["others"]
+    memory = 2 * bench.surface.itemsize / len(bench.start) / middle["copy"]
+    print(f"{speed:.3g} cell-node-steps/s, {iterations:.2f} Newton iterations a step")
+    print(f"{work / middle['with snow heat']:.3g} with heat stored in the snow")
+    days = through.forcing.sizes["cell"] * 365.25 * Column.years * len(bench.start)
+    print(f"{days / middle['simulate_soil']:.3g} of simulate_soil from monthly means")
+    print(
+        f"counted per node and step: {count(DIVISIONS, iterations):.1f} divisions, "
+        f"{count(ROOTS, iterations):.1f} roots, {count(OTHERS, iterations):.0f} others"
+    )
+    print(
+        f"measured peaks: {middle['divide']:.2e} divisions/s, {middle['root']:.2e} roots/s, "
+        f"{middle['others']:.2e} others/s, {middle['copy'] / 1e9:.0f} GB/s"
+    )
+    for name, limit in (
+        ("divider", 1.0 / divider),
+        ("other arithmetic", 1.0 / others),
+        ("both, one after the other", 1.0 / (divider + others)),
+        ("memory", 1.0 / memory),
+    ):
+        print(f"limit {name}: {limit:.3g} cell-node-steps/s = {limit / speed:.2f} x the kernel")
 
 
 if __name__ == "__main__":

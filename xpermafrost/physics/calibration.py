@@ -205,11 +205,6 @@ def calibrate(
         best = _search(problem, candidates, seed, threads)
         found = _refine(problem, best, evaluations, threads)
         report = _report(problem, before, best, found, threads)
-    back = (
-        (lambda ds: ds.assign_coords({PLACE: places}).unstack(PLACE).transpose(*dims, ...))
-        if dims
-        else _alone
-    )
     numbers = xr.Dataset(
         {
             name: (PLACE, np.where(report["n"].sum(LAYER) > 0, row.value(found[:, k]), np.nan))
@@ -218,13 +213,16 @@ def calibrate(
     )
     for name, row in problem.parameters.items():
         numbers[name].attrs = {"units": row.units}
-    numbers, report = back(numbers), back(report)
-    fitted_soil, fitted_surface = with_parameters(base, surface, numbers)
-    return Calibration(soil=fitted_soil, surface=fitted_surface, parameters=numbers, report=report)
+    numbers, report = _by_place(numbers, places, dims), _by_place(report, places, dims)
+    fitted, on_top = with_parameters(base, surface, numbers)
+    return Calibration(soil=fitted, surface=on_top, parameters=numbers, report=report)
 
 
-def _alone(ds: xr.Dataset) -> xr.Dataset:
-    return ds.isel({PLACE: 0}, drop=True)
+def _by_place(ds: xr.Dataset, places: xr.DataArray, dims: tuple[Hashable, ...]) -> xr.Dataset:
+    """With the forcing's own location dims."""
+    if not dims:
+        return ds.isel({PLACE: 0}, drop=True)
+    return ds.assign_coords(places.coords).unstack(PLACE).transpose(*dims, ...)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -126,8 +126,8 @@ def _spans(places: _Places, task: Task) -> tuple[np.ndarray, np.ndarray]:
     known = np.logical_and.reduce([np.isfinite(v) for v in places.fields.values()])
     starts = np.concatenate([[0], np.cumsum(task.steps.stamps)[:-1]])
     known = np.logical_and.reduceat(known, starts, axis=0)
-    made = [np.isfinite(v) for v in places.numbers.values()]
-    made += [np.isfinite(v).all(axis=0) for v in (*places.soil.values(), *places.start.values())]
+    states = (*places.numbers.values(), *places.soil.values(), *places.start.values())
+    made = [np.isfinite(np.atleast_2d(v)).all(axis=0) for v in states]
     known &= np.logical_and.reduce(made)
     first = known.argmax(axis=0)
     ended = ~known & (np.arange(len(known))[:, None] > first)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from .._checks import check_whole, require_dims, require_variables
 from ..errors import DataError, DimensionError
 from ..schema import (
     ERA5LAND_EDGES,
-    NON_LOCATION,
+    LAYER,
     TIME,
     layer_coords_from_bounds,
     variable,
@@ -52,9 +52,9 @@ class SpinUp:
     cycles: int = 60
 
     def __post_init__(self) -> None:
-        if self.years < 1 or self.cycles < 1 or not self.tolerance > 0:
+        if self.years < 1 or self.cycles < 2 or not self.tolerance > 0:
             raise DataError(
-                f"a spin-up needs years and cycles of 1 or more, a tolerance above 0; got {self}. "
+                f"a spin-up needs 1 year or more, 2 cycles, a tolerance above 0; got {self}. "
                 "For none, type spin_up=None."
             )
 
@@ -182,7 +182,7 @@ def simulate_soil(
     TimeAxisError
         If steps are unequal, or longer than a day and not months.
     DimensionError
-        If ``time`` is in several chunks, or layers reach beyond the column.
+        If ``time`` is in several chunks, layers reach beyond the column, or places differ.
     DataError
         If the soil is unphysical, or the record shorter than a spin-up.
     MissingVariableError, UnitsError, UnknownNameError
@@ -286,6 +286,13 @@ def _start(initial: xr.Dataset | None, nodes: int) -> dict[str, xr.DataArray]:
 
 def _run(inputs: dict[str, xr.DataArray], task: Task) -> xr.Dataset:
     """:func:`run_places`, block by block where the inputs are chunked."""
+    try:
+        xr.align(*inputs.values(), join="exact", exclude=(TIME, NODE))
+    except ValueError as error:
+        raise DimensionError(
+            "forcing, soil, surface and initial state must have the same places in the same order. "
+            f"Type soil.reindex_like(forcing) or the like. ({str(error).splitlines()[0]})"
+        ) from error
     ds = xr.Dataset({name: da.variable for name, da in inputs.items()})
     if not ds.chunks:
         return run_places(ds, task)
@@ -293,7 +300,7 @@ def _run(inputs: dict[str, xr.DataArray], task: Task) -> xr.Dataset:
 
     ds = ds.unify_chunks()
     dims = tuple(d for d in ds.dims if d not in (TIME, NODE))
-    sizes: dict[Hashable, int] = {**ds.sizes, **task.sizes}
+    sizes = dict(ds.sizes) | task.sizes
     template = xr.Dataset()
     for name, own in ANSWER.items():
         chunks = [ds.chunks.get(d, -1) for d in dims] + [-1] * len(own)
@@ -310,7 +317,7 @@ def _labelled(
     for name, (long_name, unit) in _ATTRS.items():
         out[name].attrs = {"long_name": long_name, "units": unit}
     out["thaw_depth"].attrs["comment"] = "missing where tsl is not: thawed to the lower end"
-    places = set(out.dims) - NON_LOCATION - {NODE}
+    places = set(out.dims) - {LAYER, TIME, NODE}
     kept = {name: c for name, c in forcing.coords.items() if set(c.dims) <= places}
     out = out.assign_coords(kept)
     out = out.assign_coords({**layer_coords_from_bounds(bounds), **node_coords(task.edges)})
