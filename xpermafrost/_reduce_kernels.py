@@ -2,7 +2,8 @@
 
 A region meets few rows of a grid and a stretch of each: weights are kept as such stretches
 ("runs"). Sums run along longitude, or along the dimensions after it where ``lat, lon`` come first
-in memory. Nothing is copied or masked. A split grid gives sums chunk by chunk, added up at the end.
+in memory. No mask and no copy is made of the whole. A split grid gives sums chunk by chunk, added
+up at the end.
 
 Threads are plain Python threads over ranges (the kernels release the GIL), not numba's: see
 ``_quantile_kernels``. This module imports numba; import it inside functions.
@@ -17,6 +18,7 @@ import itertools
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,8 @@ from ._quantile_kernels import available_threads
 
 #: Cells without weight that a run may hold: shorter gaps are cheaper to pass than to skip.
 GAP = 16
-#: Below this many values, starting threads costs more than it brings.
-_SMALL = 200_000
+#: Size of the blocks that threads take, small enough to stay in the cache if copied [bytes].
+BLOCK = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Runs:
     """Stretches of cells along longitude in which a region has weight, by row, then region.
 
     ``row``, ``region``, ``start``, ``stop`` and ``offset`` (of the weight of its first cell in
-    ``weights``) have one entry a run.
+    ``weights``) have one entry a run; ``shape`` is that of the weights.
     """
 
     row: np.ndarray
@@ -44,7 +46,7 @@ class Runs:
     stop: np.ndarray
     offset: np.ndarray
     weights: np.ndarray
-    regions: int
+    shape: tuple[int, int, int]
 
     @classmethod
     def of(cls, weights: np.ndarray) -> Runs:
@@ -57,10 +59,12 @@ class Runs:
         last = np.append(first[1:], row.size) - 1
         row, region, start, stop = row[first], region[first], cell[first], cell[last] + 1
         offset = (row * weights.shape[0] + region) * weights.shape[2] + start
-        return cls(row, region, start, stop, offset, by_row.ravel(), weights.shape[0])
+        return cls(row, region, start, stop, offset, by_row.ravel(), weights.shape)
 
     def inside(self, lat: int, lon: int, shape: tuple[int, int]) -> Runs:
         """The runs of a chunk of ``shape`` cells that begins at row ``lat``, column ``lon``."""
+        if shape == self.shape[1:]:
+            return self
         start = np.maximum(self.start, lon)
         stop = np.minimum(self.stop, lon + shape[1])
         kept = (self.row >= lat) & (self.row < lat + shape[0]) & (start < stop)
@@ -71,15 +75,24 @@ class Runs:
             (stop - lon)[kept],
             (self.offset + start - self.start)[kept],
             self.weights,
-            self.regions,
+            (self.shape[0], *shape),
         )
+
+    @cached_property
+    def _token(self) -> str:
+        from dask.base import tokenize
+
+        return tokenize(self.row, self.region, self.start, self.stop, self.offset, self.weights)
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return type(self).__name__, self._token  # made once for all variables
 
 
 # Sums may be taken in any order, so that cells become vector lanes; NaN keeps its meaning.
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _along_longitude(values, lead, row, region, start, stop, offset, weights, total, mass):
+def _along_longitude(values, row, region, start, stop, offset, weights, total, mass):
     """``values`` (lead, lat, lon); sums (lead, region)."""
-    for i in range(lead[0], lead[1]):
+    for i in range(values.shape[0]):
         for k in range(row.size):
             cells = values[i, row[k], start[k] : stop[k]]
             share = weights[offset[k] : offset[k] + cells.size]
@@ -94,7 +107,7 @@ def _along_longitude(values, lead, row, region, start, stop, offset, weights, to
 
 
 @njit(cache=True, nogil=True, fastmath=False)
-def _along_tail(values, tail, row, region, start, stop, offset, weights, total, mass):
+def _along_tail(values, row, region, start, stop, offset, weights, total, mass):
     """``values`` (lead, lat, lon, tail); sums (lead, region, tail)."""
     for i in range(values.shape[0]):
         for k in range(row.size):
@@ -104,7 +117,7 @@ def _along_tail(values, tail, row, region, start, stop, offset, weights, total, 
                     continue
                 cell = values[i, row[k], j]
                 added, weight = total[i, region[k]], mass[i, region[k]]
-                for t in range(tail[0], tail[1]):
+                for t in range(cell.size):
                     value = cell[t]
                     there = value == value
                     added[t] += share * value if there else 0.0
@@ -117,36 +130,45 @@ def sums(values: np.ndarray, runs: Runs, *, threads: int) -> np.ndarray:
     Parameters
     ----------
     values : ndarray, shape (lead, lat, lon, tail)
-        Native float32 or float64.
+        Numbers, in any layout in memory: blocks that are not native floats in C order are
+        copied, one a thread at a time.
     """
-    lead, tail = values.shape[0], values.shape[3]
-    out = np.zeros((2, lead, runs.regions, tail))
-    table = (runs.row, runs.region, runs.start, runs.stop, runs.offset, runs.weights)
+    lead, rows, columns, tail = values.shape
+    parts = -(-values.nbytes // BLOCK) or 1
     if tail == 1:
-        flat, total, mass = values[..., 0], out[0, ..., 0], out[1, ..., 0]
+        edges = np.linspace(0, lead, min(parts, max(lead, 1)) + 1).astype(int)
 
-        def task(first: int, last: int) -> None:
-            _along_longitude(flat, (first, last), *table, total, mass)
+        def task(first: int, last: int) -> np.ndarray:
+            return _block_sums(values[first:last], runs)
 
-        _over(task, lead, values.size, threads)
+        return np.concatenate(_over(task, edges, threads), axis=1)
+    edges = np.linspace(0, rows, min(parts, rows) + 1).astype(int)
+
+    def row_task(first: int, last: int) -> np.ndarray:
+        return _block_sums(values[:, first:last], runs.inside(first, 0, (last - first, columns)))
+
+    return np.sum(_over(row_task, edges, threads), axis=0)
+
+
+def _block_sums(values: np.ndarray, runs: Runs) -> np.ndarray:
+    block = np.ascontiguousarray(values, dtype=_working(values.dtype))
+    out = np.zeros((2, values.shape[0], runs.shape[0], values.shape[3]))
+    table = (runs.row, runs.region, runs.start, runs.stop, runs.offset, runs.weights)
+    if values.shape[3] == 1:
+        _along_longitude(block[..., 0], *table, out[0, ..., 0], out[1, ..., 0])
     else:
-
-        def task(first: int, last: int) -> None:
-            _along_tail(values, (first, last), *table, out[0], out[1])
-
-        _over(task, tail, values.size, threads)
+        _along_tail(block, *table, out[0], out[1])
     return out
 
 
-def _over(task: Callable[[int, int], None], length: int, values: int, threads: int) -> None:
-    """Run ``task(first, last)`` over all of ``length``, on threads where that pays."""
-    parts = min(4 * threads, length) if threads > 1 and values > _SMALL else 1
-    edges = [length * part // parts for part in range(parts + 1)] if length else []
-    if parts == 1:
-        task(0, length)
-        return
+def _over(
+    task: Callable[[int, int], np.ndarray], edges: np.ndarray, threads: int
+) -> list[np.ndarray]:
+    """``task(first, last)`` between the edges, on threads if there is more than one."""
+    if threads == 1 or edges.size == 2:
+        return [task(*pair) for pair in itertools.pairwise(edges.tolist())]
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(task, edges[:-1], edges[1:]))
+        return list(pool.map(task, edges[:-1].tolist(), edges[1:].tolist()))
 
 
 def means(
@@ -189,9 +211,10 @@ def means(
         dims,
         *(da.from_array(np.array(begins["lat"][:-1]), chunks=1), ("lat",)),
         *(da.from_array(np.array(begins["lon"][:-1]), chunks=1), ("lon",)),
-        new_axes={"_sums": 2, dim: runs.regions},
+        new_axes={"_sums": 2, dim: runs.shape[0]},
         adjust_chunks={"lat": 1, "lon": 1},
         align_arrays=False,
+        concatenate=True,
         dtype="float64",
         meta=meta,
         dims=dims,
@@ -229,9 +252,7 @@ def _chunk_sums(
     ends = sorted((dims.index("lat"), dims.index("lon")))
     before = [k for k, d in enumerate(dims) if k < ends[1] and d not in ("lat", "lon")]
     after = list(range(ends[1] + 1, len(dims)))
-    ordered = np.asarray(values, dtype=_working(values.dtype)).transpose(
-        *before, dims.index("lat"), dims.index("lon"), *after
-    )
+    ordered = np.asarray(values).transpose(*before, dims.index("lat"), dims.index("lon"), *after)
     shape = ordered.shape
     grid = (shape[len(before)], shape[len(before) + 1])
     lead, tail = shape[: len(before)], shape[len(before) + 2 :]
@@ -239,7 +260,7 @@ def _chunk_sums(
         runs = runs.inside(int(lat[0]), int(lon[0]), grid)
     flat = ordered.reshape(int(np.prod(lead)), *grid, int(np.prod(tail)))
     both = sums(flat, runs, threads=threads or available_threads())
-    both = both.reshape(2, *lead, runs.regions, *tail)
+    both = both.reshape(2, *lead, runs.shape[0], *tail)
     return np.moveaxis(both, 1 + len(lead), 1)[None, None]
 
 
