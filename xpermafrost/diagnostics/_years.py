@@ -56,6 +56,11 @@ class Years:
         return np.repeat(np.arange(self.labels.size), np.diff([*self.first, self.weights.size]))
 
     @property
+    def slices(self) -> list[slice]:
+        """The steps of each year."""
+        return [slice(a, b) for a, b in pairwise([*self.first.tolist(), self.weights.size])]
+
+    @property
     def description(self) -> str:
         """The year definition, for attributes."""
         if self.start == (1, 1):
@@ -182,18 +187,21 @@ def check_coverage(coverage: float) -> None:
 
 def covered(valid: np.ndarray, years: Years, coverage: float) -> np.ndarray:
     """Where a year counts: ``valid (..., time)`` to ``(..., year)``."""
-    days = np.add.reduceat(valid * years.weights.astype("float32"), years.first, axis=-1)
+    days = np.stack([valid[..., part] @ years.weights[part] for part in years.slices], axis=-1)
     return days >= coverage * years.days - 1e-3
 
 
 def mean_of_years(values: np.ndarray, years: Years, coverage: float) -> np.ndarray:
     """Means of years, weighted by the length of months: ``(..., time)`` to ``(..., year)``."""
-    valid = ~np.isnan(values)
-    days = np.add.reduceat(valid * years.weights.astype("float32"), years.first, axis=-1)
-    weighted = np.where(valid, values, 0.0) * years.weights.astype(values.dtype)
-    sums = np.add.reduceat(weighted, years.first, axis=-1, dtype="float64")
-    enough = days >= coverage * years.days - 1e-3
-    return np.divide(sums, days, out=np.full(sums.shape, np.nan), where=enough & (days > 0))
+    out = np.empty((*values.shape[:-1], years.labels.size))
+    for k, part in enumerate(years.slices):  # a year at a time: no temporary array is large
+        now, weights = values[..., part], years.weights[part]
+        valid = ~np.isnan(now)
+        days = valid @ weights
+        enough = (days >= coverage * years.days[k] - 1e-3) & (days > 0)
+        sums = np.where(valid, now, 0.0) @ weights
+        out[..., k] = np.divide(sums, days, out=np.full(sums.shape, np.nan), where=enough)
+    return out
 
 
 def max_of_years(values: np.ndarray, years: Years, coverage: float) -> np.ndarray:
@@ -216,6 +224,8 @@ def over_years(
 
     ``out`` names the core dims of each result. The dim ``year`` gets its labels.
     """
+    known: dict[Hashable, int] = {YEAR: years.labels.size, **(sizes or {})}
+    used = {dim for dims in out for dim in dims}
     found = xr.apply_ufunc(
         kernel,
         *arrays,
@@ -223,7 +233,7 @@ def over_years(
         output_core_dims=[list(dims) for dims in out],
         dask="parallelized",
         output_dtypes=list(dtypes),
-        dask_gufunc_kwargs={"output_sizes": {YEAR: years.labels.size, **(sizes or {})}},
+        dask_gufunc_kwargs={"output_sizes": {d: n for d, n in known.items() if d in used}},
         keep_attrs=False,
     )
     results = found if isinstance(found, tuple) else (found,)

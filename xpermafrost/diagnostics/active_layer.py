@@ -231,10 +231,11 @@ def thickness_of_years(
     frozen = highest <= 0
     table = np.where(frozen.any(-2), frozen.argmax(-2), profile.depth.size)
     last = _last_before(valid, table)  # the deepest layer that thaws; -1: none
-    if method == "isotherm":
-        depth = _isotherm(values, valid, table, profile.depth, years)
-    elif method == "envelope":
+    if method != "layer_sum":
         depth = _crossing(np.moveaxis(highest, -2, 0), table, profile.depth)
+        if method == "isotherm":
+            # Where a sensor fails for days, its gap is bridged: not to below the envelope.
+            depth = np.minimum(_isotherm(values, valid, table, profile.depth, years), depth)
     else:
         depth = profile.bounds[np.maximum(last, 0), 1]
 
@@ -282,10 +283,8 @@ def _isotherm(
 ) -> np.ndarray:
     """Annual maximum of the depth of 0 at each step, above the layer that stays frozen."""
     out = np.full(table.shape, np.nan)
-    for k, (begin, end) in enumerate(
-        zip(years.first, [*years.first[1:], values.shape[-1]], strict=True)
-    ):
-        part = np.where(valid[..., k, None], values[..., begin:end], np.nan)
+    for k, steps in enumerate(years.slices):
+        part = np.where(valid[..., k, None], values[..., steps], np.nan)
         front = _crossing(np.moveaxis(part, -2, 0), table[..., k, None], depth)
         out[..., k] = np.fmax.reduce(front, axis=-1)
     return out

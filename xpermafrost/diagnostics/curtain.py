@@ -48,7 +48,8 @@ def zero_curtain_days(
     tolerance : float
         [K]; 0.2 for calibrated sensors, 0.5 otherwise.
     min_days, gap : int
-        [d]. A missing day always ends a run.
+        [d]. A missing day always ends a run. Where the sensor's noise is half the tolerance,
+        ``gap=2`` keeps plateaus whole.
     freezing_point : float
         [degC].
 

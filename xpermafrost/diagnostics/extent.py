@@ -91,11 +91,12 @@ def permafrost_zones(share: xr.DataArray) -> xr.DataArray:
             f"permafrost_zones needs a share in '1' or '%'; {share.name!r} has units "
             f"{share.attrs.get('units')!r}. Set them: da.attrs['units'] = '1'."
         )
-    limits = np.array(list(ZONES.values())) * scale
+    limits = np.array(list(ZONES.values()))
 
     def kernel(values: np.ndarray) -> np.ndarray:
-        # Shares of members are sums of binary fractions: 9 of 10 must be 90 %.
-        zone = np.searchsorted(limits[1:], values + 1e-9 * scale, side="right") + 1
+        # In single precision 9 of 10 is just below 90 %.
+        rounded = np.round(values.astype("float64") / scale, 6)
+        zone = np.searchsorted(limits[1:], rounded, side="right") + 1
         zone = np.where(values > 0, zone, 0)
         return np.where(np.isnan(values), len(ZONES) + 1, zone).astype("int8")
 

@@ -240,12 +240,11 @@ def _freeze_up(flat: np.ndarray, years: Years, window: int) -> np.ndarray:
     starts[row[good], begin[good]] = begin[good]
     following = np.minimum.accumulate(starts[:, ::-1], axis=1)[:, ::-1]  # next start, this day on
     out = np.full((flat.shape[0], years.labels.size), np.nan)
-    for k, first in enumerate(years.first):
-        last = years.first[k + 1] if k + 1 < years.first.size else flat.shape[1]
-        part = np.where(np.isnan(flat[:, first:last]), -np.inf, flat[:, first:last])
+    rows = np.arange(len(flat))
+    for k, steps in enumerate(years.slices):
+        part = np.where(np.isnan(flat[:, steps]), -np.inf, flat[:, steps])
         at = part.argmax(axis=1)
-        rows = np.arange(len(flat))
-        day = following[rows, first + at] - first
+        day = following[rows, steps.start + at] - steps.start
         thawed = part[rows, at] > 0
         out[:, k] = np.where(thawed & (day < years.days[k] + _LATE), day, np.nan)
     return out

@@ -236,7 +236,7 @@ def kudryavtsev(
     Kudryavtsev et al. (1974) for a harmonic surface temperature: the temperature by Anisimov et
     al. (1997, equation 14), the depth by Romanovsky and Osterkamp (1997, equations 3 to 5).
     Against :mod:`~xpermafrost.physics.column` in five cold climates the temperature is right to
-    0.03 K and the thaw 4 to 17 % too shallow (Stefan: 18 to 35 % too deep); without latent heat
+    0.03 K and the thaw 4 to 17 % too shallow (Stefan: 17 to 35 % too deep); without latent heat
     the depth is exactly where the annual wave stops crossing 0 degC ::
 
         T = [T_s (k_f + k_t)/2 + A_s (k_t - k_f)/pi (x asin x + sqrt(1 - x2))] / k,  x = T_s/A_s
