@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from xpermafrost.regrid import make_grid, regrid, regrid_weights
+from xpermafrost.regridding import make_grid, regrid, regrid_weights
 
 
 def alaska(months: int) -> xr.Dataset:

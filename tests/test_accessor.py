@@ -24,35 +24,32 @@ def test_it_keeps_the_object_and_nothing_else(ds):
         assert made._obj is obj
 
 
-def test_methods_have_the_parameters_of_their_functions():
-    """What a function can do its method can do, under the same names and defaults."""
-    functions = {
-        "identify": xp.identify,
-        "standardize": xp.standardize,
-        "reduce": xp.reduce,
-        "with_scenarios": xp.with_scenarios,
-        "fit": xp.fit,
-        "project": xp.project,
-        "evaluate": xp.evaluate,
-        "to_cf": xp.to_cf,
-        "to_netcdf": xp.to_netcdf,
-    }
-    for name, function in functions.items():
-        mine = list(inspect.signature(getattr(PermafrostDataset, name)).parameters.values())[1:]
-        theirs = list(inspect.signature(function).parameters.values())[1:]
-        assert [(p.name, p.kind, p.default) for p in mine] == [
-            (p.name, p.kind, p.default) for p in theirs
-        ], name
+def methods():
+    for accessor in (PermafrostDataset, PermafrostDataArray):
+        for name in dir(accessor):
+            if not name.startswith("_"):
+                yield pytest.param(accessor, name, id=f"{accessor.__name__}.{name}")
 
 
-def test_every_public_method_is_known_to_this_test():
-    public = {n for n in vars(PermafrostDataset) if not n.startswith("_")}
+@pytest.mark.parametrize(("accessor", "name"), methods())
+def test_a_method_is_its_function(accessor, name):
+    """Same name, parameters and defaults, and a line that says what it does."""
+    method, function = getattr(accessor, name), getattr(xp, name)
+    mine = list(inspect.signature(method).parameters.values())[1:]
+    theirs = list(inspect.signature(function).parameters.values())[1:]
+    assert [(p.name, p.kind, p.default) for p in mine] == [
+        (p.name, p.kind, p.default) for p in theirs
+    ]
+    assert name in method.__doc__
+    kinds = {p.kind for p in mine}
+    assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+
+
+def test_the_methods_that_users_type():
+    public = {n for n in dir(PermafrostDataset) if not n.startswith("_")}
     assert {"fit", "project", "evaluate", "reduce", "standardize", "to_netcdf"} <= public
-    for name in public:
-        method = getattr(PermafrostDataset, name)
-        assert method.__doc__, name
-        kinds = {p.kind for p in inspect.signature(method).parameters.values()}
-        assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}, name
+    both = {"reduce", "to_netcdf", "to_geotiff", "to_vector"}
+    assert both <= public & set(dir(PermafrostDataArray))
 
 
 def test_reduce():
@@ -62,6 +59,24 @@ def test_reduce():
     )
     bands = LatitudeBands((60, 61, 62))
     xr.testing.assert_identical(grid.permafrost.reduce(bands), reduce(grid, bands))
+    xr.testing.assert_identical(grid["tas"].permafrost.reduce(bands), reduce(grid, bands)["tas"])
+
+
+def test_regrid_and_remap_layers(ds):
+    grid = testing.gridded(years=2)
+    target = xp.make_grid(4.0, lat=(61, 69), lon=(-153, -145))
+    xr.testing.assert_identical(grid.permafrost.regrid(target), xp.regrid(grid, target))
+    edges = (0.0, 0.5, 2.0)
+    xr.testing.assert_identical(ds.permafrost.remap_layers(edges), xp.remap_layers(ds, edges))
+
+
+def test_files_of_a_grid_and_of_regions(ds, tmp_path):
+    grid = testing.gridded(years=1)["tas"]
+    (file,) = grid.permafrost.to_geotiff(tmp_path)
+    assert file.name == "tas_2001.tif"
+    bands = LatitudeBands((60, 62, 64, 66), ("south", "middle", "north"), lon=(-160, -150))
+    path = ds["tas"].permafrost.to_vector(tmp_path / "bands.gpkg", bands, layout="long")
+    assert path.stat().st_size > 0
 
 
 def test_with_scenarios(ds):

@@ -23,7 +23,7 @@ from xpermafrost.errors import (
     UnknownNameError,
 )
 from xpermafrost.regions import EARTH_RADIUS, LatitudeBands, reduce
-from xpermafrost.regrid import make_grid, regrid, regrid_weights
+from xpermafrost.regridding import make_grid, regrid, regrid_weights
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 NEEDS_CDO = pytest.mark.skipif(shutil.which("cdo") is None, reason="cdo is not installed")

@@ -7,6 +7,7 @@ xsdba, numba, matplotlib) are imported by the functions that need them.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -16,17 +17,23 @@ if TYPE_CHECKING:
     from . import datasets as datasets
     from . import physics as physics
     from . import plot as plot
+    from . import recipes as recipes
     from .baselines import BASELINES, fit_baseline
+    from .depth import remap_layers
     from .evaluation import evaluate, scoreboard
     from .experiment import combine, with_scenarios
     from .fitted import FittedModel, load_model
-    from .gis import from_cf, to_cf, to_netcdf
+    from .gis import from_cf, to_cf, to_geotiff, to_netcdf, to_vector
     from .models import MODELS, register_model
+    from .polygons import Polygons
     from .projection import project
+    from .region_files import as_regions
     from .regions import LatitudeBands, alaska_bands, reduce, region_weights
+    from .regridding import make_grid, regrid, regrid_weights
     from .schema import VARIABLES, layer_coords
-    from .sources import identify, standardize
+    from .sources import identify, open_cmip, open_dataset, open_raw, standardize
     from .training import TrainingConfig, fit
+    from .validation import validate
     from .windows import WindowSpec
 
 #: Public names and the module each lives in; imported on first use.
@@ -35,10 +42,12 @@ _HOMES = {
     "FittedModel": "fitted",
     "LatitudeBands": "regions",
     "MODELS": "models",
+    "Polygons": "polygons",
     "TrainingConfig": "training",
     "VARIABLES": "schema",
     "WindowSpec": "windows",
     "alaska_bands": "regions",
+    "as_regions": "region_files",
     "combine": "experiment",
     "evaluate": "evaluation",
     "fit": "training",
@@ -47,27 +56,39 @@ _HOMES = {
     "identify": "sources",
     "layer_coords": "schema",
     "load_model": "fitted",
+    "make_grid": "regridding",
+    "open_cmip": "sources",
+    "open_dataset": "sources",
+    "open_raw": "sources",
     "project": "projection",
     "reduce": "regions",
     "region_weights": "regions",
     "register_model": "models",
+    "regrid": "regridding",
+    "regrid_weights": "regridding",
+    "remap_layers": "depth",
     "scoreboard": "evaluation",
     "standardize": "sources",
     "to_cf": "gis",
+    "to_geotiff": "gis",
     "to_netcdf": "gis",
+    "to_vector": "gis",
+    "validate": "validation",
     "with_scenarios": "experiment",
 }
-_MODULES = ("bias", "datasets", "errors", "physics", "plot", "testing")
+_MODULES = ("bias", "datasets", "errors", "physics", "plot", "recipes", "testing")
 
 __all__ = [
     "BASELINES",
     "FittedModel",
     "LatitudeBands",
     "MODELS",
+    "Polygons",
     "TrainingConfig",
     "VARIABLES",
     "WindowSpec",
     "alaska_bands",
+    "as_regions",
     "bias",
     "combine",
     "datasets",
@@ -78,16 +99,27 @@ __all__ = [
     "identify",
     "layer_coords",
     "load_model",
+    "make_grid",
+    "open_cmip",
+    "open_dataset",
+    "open_raw",
     "physics",
     "plot",
     "project",
+    "recipes",
     "reduce",
     "region_weights",
     "register_model",
+    "regrid",
+    "regrid_weights",
+    "remap_layers",
     "scoreboard",
     "standardize",
     "to_cf",
+    "to_geotiff",
     "to_netcdf",
+    "to_vector",
+    "validate",
     "with_scenarios",
 ]
 
@@ -105,5 +137,10 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, *_MODULES})
 
+
+if importlib.util.find_spec("eccodes") is not None:
+    # The wheels of ecCodes and pyproj both bring PROJ: loaded the other way round, by the GRIB
+    # engine of xarray for instance, they abort the process when it ends.
+    import pyproj as _pyproj  # noqa: F401
 
 from . import accessor as accessor  # noqa: E402  (registers .permafrost; needs __version__)

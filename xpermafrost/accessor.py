@@ -7,18 +7,85 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
 if TYPE_CHECKING:
     from .fitted import FittedModel
+    from .polygons import Polygons
     from .regions import LatitudeBands
     from .training import TrainingConfig
 
+Period = tuple[str, str]
+
+
+class _Files:
+    """Methods that write, the same for Datasets and DataArrays."""
+
+    _obj: xr.Dataset | xr.DataArray
+
+    def to_cf(self) -> xr.Dataset:
+        """CF-1.11 form; see :func:`xpermafrost.to_cf`."""
+        from .gis import to_cf
+
+        return to_cf(self._obj)
+
+    def to_netcdf(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, compression: str = "zlib"
+    ) -> Path:
+        """Write CF-1.11 NetCDF, whole or not at all; see :func:`xpermafrost.to_netcdf`."""
+        from .gis import to_netcdf
+
+        return to_netcdf(self._obj, path, overwrite=overwrite, compression=compression)
+
+    def to_geotiff(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        crs: str = "EPSG:4326",
+        resolution: float | None = None,
+        resampling: str = "bilinear",
+        every: str = "year",
+        names: str = "{model}_{scenario}_{variable}_{year}.tif",
+        overwrite: bool = False,
+    ) -> list[Path]:
+        """Write a grid as cloud-optimised GeoTIFF; see :func:`xpermafrost.to_geotiff`."""
+        from .gis import to_geotiff
+
+        return to_geotiff(
+            self._obj,
+            folder,
+            crs=crs,
+            resolution=resolution,
+            resampling=resampling,
+            every=every,
+            names=names,
+            overwrite=overwrite,
+        )
+
+    def to_vector(
+        self,
+        path: str | os.PathLike[str],
+        regions: LatitudeBands | Polygons | None = None,
+        *,
+        layout: str = "wide",
+        periods: Sequence[Period] | None = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write regions or stations as GeoPackage or GeoJSON; see :func:`xpermafrost.to_vector`."""
+        from .gis import to_vector
+
+        return to_vector(
+            self._obj, path, regions, layout=layout, periods=periods, overwrite=overwrite
+        )
+
 
 @xr.register_dataset_accessor("permafrost")
-class PermafrostDataset:
+class PermafrostDataset(_Files):
     """Methods of a Dataset; each is documented at the function that it calls."""
+
+    _obj: xr.Dataset
 
     def __init__(self, obj: xr.Dataset) -> None:
         self._obj = obj
@@ -29,29 +96,63 @@ class PermafrostDataset:
 
         return identify(self._obj, source=source)
 
-    def standardize(self, *, source: str | None = None) -> xr.Dataset:
+    def standardize(self, *, source: str | None = None, step: str = "month") -> xr.Dataset:
         """Canonical names, units, signs and time; see :func:`xpermafrost.standardize`."""
         from .sources import standardize
 
-        return standardize(self._obj, source=source)
+        return standardize(self._obj, source=source, step=step)
 
     def reduce(
         self,
-        regions: LatitudeBands,
+        regions: Any,
         *,
         land: xr.DataArray | None = None,
+        lake: xr.DataArray | None = None,
+        glacier: xr.DataArray | None = None,
         weights: xr.DataArray | None = None,
     ) -> xr.Dataset:
         """Area-weighted means over regions; see :func:`xpermafrost.reduce`."""
         from .regions import reduce
 
-        return reduce(self._obj, regions, land=land, weights=weights)
+        return reduce(self._obj, regions, land=land, lake=lake, glacier=glacier, weights=weights)
+
+    def regrid(
+        self,
+        target: xr.Dataset | xr.DataArray,
+        *,
+        method: str = "conservative",
+        engine: str = "native",
+        weights: xr.Dataset | None = None,
+        min_valid: float | None = None,
+    ) -> xr.Dataset:
+        """Bring every field to another grid; see :func:`xpermafrost.regrid`."""
+        from .regridding import regrid
+
+        return regrid(
+            self._obj, target, method=method, engine=engine, weights=weights, min_valid=min_valid
+        )
+
+    def remap_layers(
+        self,
+        layers: xr.Dataset | xr.DataArray | Sequence[float] | np.ndarray,
+        *,
+        above: str = "missing",
+        below: str = "missing",
+        max_gap: float = 1.0,
+        min_valid: float = 0.8,
+    ) -> xr.Dataset:
+        """Bring every field to other soil layers; see :func:`xpermafrost.remap_layers`."""
+        from .depth import remap_layers
+
+        return remap_layers(
+            self._obj, layers, above=above, below=below, max_gap=max_gap, min_valid=min_valid
+        )
 
     def with_scenarios(
         self,
         scenarios: Mapping[str, xr.Dataset] | xr.DataTree,
         *,
-        regions: LatitudeBands | None = None,
+        regions: Any = None,
         land: xr.DataArray | None = None,
         sampling: str = "linear",
     ) -> xr.Dataset:
@@ -177,38 +278,28 @@ class PermafrostDataset:
             progress=progress,
         )
 
-    def to_cf(self) -> xr.Dataset:
-        """CF-1.11 form; see :func:`xpermafrost.to_cf`."""
-        from .gis import to_cf
-
-        return to_cf(self._obj)
-
-    def to_netcdf(
-        self, path: str | os.PathLike[str], *, overwrite: bool = False, compression: str = "zlib"
-    ) -> Path:
-        """Write CF-1.11 NetCDF, whole or not at all; see :func:`xpermafrost.to_netcdf`."""
-        from .gis import to_netcdf
-
-        return to_netcdf(self._obj, path, overwrite=overwrite, compression=compression)
-
 
 @xr.register_dataarray_accessor("permafrost")
-class PermafrostDataArray:
+class PermafrostDataArray(_Files):
     """Methods of a DataArray, such as a projection."""
+
+    _obj: xr.DataArray
 
     def __init__(self, obj: xr.DataArray) -> None:
         self._obj = obj
 
-    def to_cf(self) -> xr.Dataset:
-        """CF-1.11 form; see :func:`xpermafrost.to_cf`."""
-        from .gis import to_cf
+    def reduce(
+        self,
+        regions: Any,
+        *,
+        land: xr.DataArray | None = None,
+        lake: xr.DataArray | None = None,
+        glacier: xr.DataArray | None = None,
+        weights: xr.DataArray | None = None,
+    ) -> xr.DataArray:
+        """Area-weighted means over regions; see :func:`xpermafrost.reduce`."""
+        from .regions import reduce
 
-        return to_cf(self._obj)
-
-    def to_netcdf(
-        self, path: str | os.PathLike[str], *, overwrite: bool = False, compression: str = "zlib"
-    ) -> Path:
-        """Write CF-1.11 NetCDF, whole or not at all; see :func:`xpermafrost.to_netcdf`."""
-        from .gis import to_netcdf
-
-        return to_netcdf(self._obj, path, overwrite=overwrite, compression=compression)
+        one = self._obj.to_dataset(name="_")
+        means = reduce(one, regions, land=land, lake=lake, glacier=glacier, weights=weights)
+        return means["_"].rename(self._obj.name)

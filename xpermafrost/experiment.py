@@ -386,7 +386,7 @@ def _is_gridded(ds: xr.Dataset) -> bool:
 
 
 def _on_the_grid(ds: xr.Dataset, reference: xr.Dataset, sampling: str) -> xr.Dataset:
-    from .regrid import regrid
+    from .regridding import regrid
 
     keep = [n for n, da in ds.data_vars.items() if TIME in da.dims]
     method = {"linear": "bilinear", "nearest": "nearest"}[sampling]

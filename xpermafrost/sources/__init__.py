@@ -20,16 +20,27 @@ from ..errors import PermafrostWarning, SourceError, TimeAxisError
 from ..schema import LAYER, layer_coords_from_bounds, variable
 from . import cds, cmip, earthengine, stations
 from ._base import Family, Match
+from ._cmip_files import open_cmip
 from ._convert import convert, stack_layers
 from ._grib import clean
 from ._guards import guard
+from ._open import open_dataset, open_raw
 from ._plausible import check, open_sea
 from ._recognise import match
 from ._space import standard_latlon, standard_layers
 from ._steps import average, to_days
 from ._time import Axis, read_axis, to_months
 
-__all__ = ["FAMILIES", "Family", "identify", "open_sea", "standardize"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "identify",
+    "open_cmip",
+    "open_dataset",
+    "open_raw",
+    "open_sea",
+    "standardize",
+]
 
 #: Every known source by the name that ``source=`` takes.
 FAMILIES: dict[str, Family] = {
