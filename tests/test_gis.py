@@ -16,9 +16,12 @@ import pytest
 import xarray as xr
 
 from xpermafrost import bias, testing
+from xpermafrost.diagnostics import mean_annual_ground_temperature, permafrost_presence
 from xpermafrost.errors import DimensionError, OutputExistsError, UnknownNameError
 from xpermafrost.gis import from_cf, to_cf, to_netcdf
+from xpermafrost.polygons import Polygons
 from xpermafrost.regions import LatitudeBands, alaska_bands, reduce, region_weights
+from xpermafrost.regridding import regrid_weights
 from xpermafrost.schema import layer_bounds, layer_coords, variable
 from xpermafrost.sources import standardize
 
@@ -435,6 +438,17 @@ def factors():
     return bias.train(*two, method="qdm")["tas"].to_dataset()
 
 
+def over_polygons():
+    shapely = pytest.importorskip("shapely")
+    boxes = (shapely.box(-149.5, 60, -148, 61), shapely.box(-149, 61, -147, 62))
+    return reduce(grid().drop_vars("lat_bnds"), Polygons(("south", "north"), boxes))
+
+
+def regridding():
+    grid_of = {"lat": np.arange(59.75, 62.5, 0.5), "lon": np.arange(-150.25, -147, 0.5)}
+    return regrid_weights(grid(), xr.Dataset(coords=grid_of), method="conservative")
+
+
 @pytest.fixture(scope="module")
 def made_by_the_model(_world, world_gru):
     """What comes out of fitting: projection, its members, scores, and the scaler."""
@@ -464,6 +478,10 @@ WRITTEN = {
     "adjusted": adjusted,
     "adjustment factors": factors,
     "weights": lambda: region_weights(grid(), LatitudeBands((59, 61, 63))),
+    "over polygons": over_polygons,
+    "regridding weights": regridding,
+    "ground temperature": lambda: mean_annual_ground_temperature(testing.canonical()),
+    "permafrost presence": lambda: permafrost_presence(testing.canonical()),
     "reduced": lambda: reduce(grid().drop_vars("lat_bnds"), LatitudeBands((59, 61, 63))),
 }
 #: Names of what `made_by_the_model` holds.

@@ -93,15 +93,19 @@ def crs_name(ds: xr.Dataset) -> str | None:
 
 
 def has_places(ds: xr.Dataset) -> bool:
-    """Whether the Dataset says where its values lie, in degrees or in a projection."""
-    return {"lat", "lon"} <= set(ds.variables) or {"x", "y"} <= set(ds.dims)
+    """Whether some data lie at latitudes and longitudes, or on ``y`` and ``x``."""
+    lies_on = [{"x", "y"}]
+    if {"lat", "lon"} <= set(ds.variables):
+        lies_on.append({*map(str, ds["lat"].dims), *map(str, ds["lon"].dims)})
+    data = [da for name, da in ds.data_vars.items() if not is_bounds(ds, name)]
+    return any(dims <= set(da.dims) for da in data for dims in lies_on)
 
 
 def crs_as_data(ds: xr.Dataset) -> xr.Dataset:
     """The grid mapping as a data variable, ``crs`` of WGS84 where none is stated.
 
-    A Dataset without latitude and longitude gets none: it would refer to nothing, and is an
-    error to checkers of CF.
+    Data without latitude and longitude get none: it would refer to nothing, and is an error to
+    checkers of CF.
     """
     name = crs_name(ds)
     if name is not None:
