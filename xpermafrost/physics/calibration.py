@@ -323,7 +323,7 @@ def _observed(
         position = np.searchsorted(axis, months)
     there = (position < axis.size) & (axis[np.minimum(position, axis.size - 1)] == months)
     values = used.transpose(*dims, LAYER, TIME).values
-    values = values.reshape(-1, *values.shape[-2:])
+    values = values.reshape((int(np.prod(values.shape[:-2])), *values.shape[-2:]))
     out = np.full((*values.shape[:2], axis.size), np.nan)
     out[:, :, position[there]] = values[:, :, there]
     if not np.isfinite(out).any():

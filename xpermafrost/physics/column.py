@@ -167,7 +167,7 @@ def solve(
     store = np.empty((0, columns)) if snow_heat is None else snow_heat
     if snow_heat is not None and store.shape != surface.shape:
         raise DimensionError(
-            f"solve needs snow_heat of shape (step, column) = {surface.shape}; it has {store.shape}."
+            f"solve needs snow_heat of shape (step, column) = {surface.shape}; found {store.shape}."
         )
     pack = np.array(np.broadcast_to(snow_temperature, (columns,)), dtype="float64")
     # One type of forcing array, so that the kernel is compiled once.

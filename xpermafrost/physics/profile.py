@@ -235,7 +235,8 @@ class SoilProfile:
         for number, layer in enumerate(self.layers, start=1):
             deepest = number == len(self.layers)
             bottom = xr.DataArray(np.inf) if deepest else top + layer.thickness
-            inside = xr.where(bottom < lower, bottom, lower) - xr.where(top > upper, top, upper)
+            inside = xr.apply_ufunc(np.minimum, bottom, lower)  # missing stays missing
+            inside = inside - xr.apply_ufunc(np.maximum, top, upper)
             shares.append(inside.clip(0.0) / (lower - upper))
             top = bottom
         return shares
