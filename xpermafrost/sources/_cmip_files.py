@@ -181,9 +181,15 @@ def open_cmip(
 
     Examples
     --------
-    >>> runs = open_cmip("cmip6/*_IPSL-CM6A-LR_*.nc", chunks={})    # doctest: +SKIP
-    >>> runs["ssp585"]["tas"].dims                                  # doctest: +SKIP
-    ('time', 'lat', 'lon')
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> time = xr.date_range("2015-01", periods=12, freq="MS", calendar="noleap", use_cftime=True)
+    >>> coords = {"time": time, "lat": [60.0, 65.0], "lon": [210.0, 215.0]}
+    >>> tas = xr.DataArray(np.full((12, 2, 2), 260.0), coords, name="tas", attrs={"units": "K"})
+    >>> tas.to_netcdf(folder / "tas_Amon_MIROC6_ssp126_r1i1p1f1_gn_201501-201512.nc")
+    >>> runs = open_cmip(folder / "*.nc", chunks={})
+    >>> list(runs), runs["ssp126"]["tas"].dims
+    (['ssp126'], ('time', 'lat', 'lon'))
     """
     if historical not in ("separate", "joined"):
         raise unknown_name("way to treat historical", historical, ["separate", "joined"])

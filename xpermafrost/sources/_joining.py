@@ -73,12 +73,13 @@ def join_time(pieces: Sequence[Piece]) -> Piece:
         return first
     pieces = _labelled(_without_differing_scalars(pieces), time)
     pieces = sorted(pieces, key=lambda p: p.ds[time].values[0])
-    taken = [pieces[0]]
+    taken, end = [pieces[0]], pieces[0].ds[time].values.max()
     for piece in pieces[1:]:
-        rest = _without_overlap(taken, piece, time)
+        stamps = piece.ds[time].values
+        rest = piece if stamps[0] > end else _without_overlap(taken, piece, time)
         if rest.ds.sizes[time]:
-            _check_gap(taken[-1], rest, time)
             taken.append(rest)
+            end = max(end, stamps.max())
     ds = xr.concat(
         [piece.ds for piece in taken],
         dim=time,
@@ -88,6 +89,7 @@ def join_time(pieces: Sequence[Piece]) -> Piece:
         join="override",
         combine_attrs="override",
     )
+    _check_gaps(taken, ds[time])
     if not ds.indexes[time].is_monotonic_increasing:
         ds = ds.sortby(time)
     others = len(pieces) - 1
@@ -295,15 +297,20 @@ def _day(stamp: object) -> str:
     return str(stamp)[:10]
 
 
-def _check_gap(before: Piece, after: Piece, time: str) -> None:
-    last = int(month_index(before.ds[time])[-1])
-    first = int(month_index(after.ds[time])[0])
-    if first - last > 1:
-        raise TimeAxisError(
-            f"between {before.name!r}, which ends {month_name(last)}, and {after.name!r}, which "
-            f"begins {month_name(first)}, {first - last - 1} months are missing. Give the file "
-            "that holds them too."
-        )
+def _check_gaps(pieces: Sequence[Piece], time: xr.DataArray) -> None:
+    """``time`` is that of the pieces, one after the other; no month may lie between two."""
+    months = month_index(time)
+    starts = np.cumsum([piece.ds.sizes[time.name] for piece in pieces])[:-1]
+    missing = months[starts] - months[starts - 1] - 1
+    if not np.any(missing > 0):
+        return
+    at = int(np.argmax(missing > 0))
+    last, first = int(months[starts[at] - 1]), int(months[starts[at]])
+    raise TimeAxisError(
+        f"between {pieces[at].name!r}, which ends {month_name(last)}, and "
+        f"{pieces[at + 1].name!r}, which begins {month_name(first)}, {first - last - 1} months are "
+        "missing. Give the file that holds them too."
+    )
 
 
 __all__ = ["Piece", "join_pieces", "join_time", "merge_variables", "same_grid"]
