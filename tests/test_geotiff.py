@@ -342,7 +342,7 @@ def test_large_files_have_overviews_and_tiles(tmp_path):
     da = field(np.arange(40, 80, 0.05), np.arange(-170, -125, 0.05))
     (path,) = to_geotiff(da, tmp_path)
     with rasterio.open(path) as file:
-        assert file.overviews(1) == [2, 4]
+        assert file.overviews(1) == [2]  # until one tile of 512 x 512 is left
         assert file.profile["tiled"]
         assert file.profile["compress"] == "deflate"
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"

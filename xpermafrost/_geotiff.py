@@ -151,7 +151,7 @@ def to_geotiff(
         tags = {**plain_attrs(ds.attrs), **plain_attrs(da.attrs), "history": history}
         kind = _STORED[da.dtype.kind]
         method = resampling if kind.dtype == "float32" else "nearest"
-        for batch in _batches(some, pixels):
+        for batch in _batches(some, cells, pixels):
             values = _read(da, batch, cells, (y, x))
             block = onto(values, cells, pixels, missing=kind.missing, resampling=method)
             first = 0
@@ -297,9 +297,10 @@ def _grid_dims(ds: xr.Dataset) -> tuple[str, str]:
     )
 
 
-def _batches(sheets: list[_Sheet], pixels: Pixels) -> Iterator[list[_Sheet]]:
+def _batches(sheets: list[_Sheet], cells: Cells, pixels: Pixels) -> Iterator[list[_Sheet]]:
     """Files of one series together, as many as fit a block of memory."""
-    room = max(1, _BATCH_BYTES // (4 * pixels.width * pixels.height))
+    largest = max(pixels.width * pixels.height, cells.rows.size * cells.columns.size)
+    room = max(1, _BATCH_BYTES // (4 * largest))
     batch: list[_Sheet] = []
     for sheet in sheets:
         bands = sum(len(s.bands) for s in batch) + len(sheet.bands)
@@ -349,7 +350,6 @@ def _write(
             nodata=kind.missing,
             compress="DEFLATE",
             predictor="YES",
-            blocksize=256,
             overview_resampling=kind.overviews,
             num_threads="ALL_CPUS",
         )
