@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import dask
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xpermafrost import _reduce_kernels
 from xpermafrost.errors import DimensionError, PermafrostWarning, RegionError
 from xpermafrost.masks import land_fraction
 from xpermafrost.regions import (
@@ -359,6 +362,26 @@ def test_threads_and_long_tails_give_the_same_bits():
     )["tas"]
     np.testing.assert_allclose(tail, out, rtol=2e-7)
     np.testing.assert_array_equal(reduce(ds, TWO)["tas"], out)
+
+
+@pytest.mark.parametrize("order", [("time", "lat", "lon"), ("lat", "lon", "time")])
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_the_input_is_not_copied(order, dtype, monkeypatch):
+    """Whatever the layout and the type, memory is that of a block for each thread."""
+    monkeypatch.setattr(_reduce_kernels, "available_threads", lambda: 2)
+    values = np.ones((200, 120, 280), dtype)
+    ds = grid(120, 280, step=0.05, n_time=200, values=values).transpose(*order)
+    bands = LatitudeBands((60, 63, 66))
+    weights = region_weights(ds, bands)
+    reduce(ds.isel(time=slice(2)), bands, weights=weights)  # compiles
+    tracemalloc.start()
+    out = reduce(ds, bands, weights=weights)["tas"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (out == 1).all()
+    limit = 3 * weights.nbytes + 2.5 * _reduce_kernels.BLOCK
+    assert limit < values.size * 4 / 2  # a copy would show
+    assert peak < limit
 
 
 def test_lakes_and_glaciers_are_taken_out_of_the_land():

@@ -96,13 +96,13 @@ def _edge(x1, y1, x2, y2, columns, rows, heights, sign, part, cover):
 
 
 @_jit
-def _rings(xy, starts, signs, turns, columns, rows, heights, part, cover):
+def _rings(xy, starts, signs, columns, rows, heights, part, cover):
     for ring in range(signs.size):
         for i in range(starts[ring], starts[ring + 1] - 1):
             _edge(
-                xy[i, 0] + turns[ring],
+                xy[i, 0],
                 xy[i, 1],
-                xy[i + 1, 0] + turns[ring],
+                xy[i + 1, 0],
                 xy[i + 1, 1],
                 columns,
                 rows,
@@ -116,7 +116,6 @@ def _rings(xy, starts, signs, turns, columns, rows, heights, part, cover):
 def ring_shares(
     rings: list[np.ndarray],
     signs: np.ndarray,
-    turns: np.ndarray,
     *,
     rows: np.ndarray,
     columns: np.ndarray,
@@ -130,8 +129,6 @@ def ring_shares(
     signs : ndarray
         For each ring, -1 where its area is added as it runs counterclockwise, else +1: the
         sign of the integral of sin(lat) d(lon).
-    turns : ndarray
-        Degrees to add to the longitudes of each ring.
     rows, columns : ndarray
         Increasing latitudes and longitudes of the grid's lines, one more than cells.
 
@@ -142,20 +139,9 @@ def ring_shares(
     """
     shape = (rows.size, columns.size - 1)
     part, cover = np.zeros(shape), np.zeros(shape)  # the last row: north of the grid
-    if rings:
-        starts = np.cumsum([0, *(len(ring) for ring in rings)])
-        south, north = np.deg2rad(rows[:-1]), np.deg2rad(rows[1:])
-        heights = 2.0 * np.cos(0.5 * (south + north)) * np.sin(0.5 * (north - south))
-        _rings(
-            np.ascontiguousarray(np.concatenate(rings), dtype="float64"),
-            starts,
-            signs.astype("float64"),
-            turns.astype("float64"),
-            columns,
-            rows,
-            heights,
-            part,
-            cover,
-        )
+    starts = np.cumsum([0, *(len(ring) for ring in rings)])
+    south, north = np.deg2rad(rows[:-1]), np.deg2rad(rows[1:])
+    heights = 2.0 * np.cos(0.5 * (south + north)) * np.sin(0.5 * (north - south))
+    _rings(np.concatenate(rings), starts, signs, columns, rows, heights, part, cover)
     below = np.cumsum(cover[::-1], axis=0)[::-1]
     return part[:-1] + below[1:]

@@ -134,7 +134,7 @@ def sums(values: np.ndarray, runs: Runs, *, threads: int) -> np.ndarray:
         copied, one a thread at a time.
     """
     lead, rows, columns, tail = values.shape
-    parts = -(-values.nbytes // BLOCK) or 1
+    parts = -(-values.size * _working(values.dtype).itemsize // BLOCK) or 1
     if tail == 1:
         edges = np.linspace(0, lead, min(parts, max(lead, 1)) + 1).astype(int)
 

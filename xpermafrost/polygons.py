@@ -123,19 +123,10 @@ class Polygons:
         Exact for edges straight in longitude and latitude, on the sphere (see
         ``_polygon_kernels``): cells of any size, in any order, on any cut of the circle.
         """
-        from ._polygon_kernels import ring_shares
-
-        rows, south, north = _lines(lat_bounds)
-        columns, west, east = _lines(lon_bounds)
-        height = EARTH_RADIUS**2 * np.diff(np.sin(np.deg2rad(rows)))
-        cell = height[:, None] * np.deg2rad(np.diff(columns))
-        out = np.empty((len(self), len(lat_bounds), len(lon_bounds)))
-        for k, geometry in enumerate(self.geometries):
-            rings, signs, turns = _turned(_rings(geometry), columns[0], columns[-1])
-            share = ring_shares(rings, signs, turns, rows=rows, columns=columns)
-            share[share < TINY] = 0.0
-            area = np.minimum(share, 1.0) * cell
-            out[k] = _gather(_gather(area, south, north, axis=0), west, east, axis=1)
+        lat, lon = _Axis.of(lat_bounds), _Axis.of(lon_bounds)
+        out = np.zeros((len(self), len(lat_bounds), len(lon_bounds)))
+        for area, geometry in zip(out, self.geometries, strict=True):
+            _add_overlap(area, geometry, lat, lon)
         return out
 
     def overlaps(self) -> xr.DataArray:
@@ -273,32 +264,66 @@ def _shared_area(one: Any, other: Any) -> float:
     return area if area > 1e-6 * min(first, second) else 0.0
 
 
-def _lines(bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All edges of the cells, increasing; of each cell the numbers of its lower and upper one."""
-    low, high = np.sort(np.asarray(bounds, dtype="float64"), axis=1).T
-    lines = np.unique(np.concatenate([low, high]))
-    return lines, np.searchsorted(lines, low), np.searchsorted(lines, high)
+@dataclass(frozen=True)
+class _Axis:
+    """Cells along one axis: all their edges, increasing, and which edges each cell lies between."""
+
+    lines: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    cells: np.ndarray
+
+    @classmethod
+    def of(cls, bounds: np.ndarray) -> _Axis:
+        low, high = np.sort(np.asarray(bounds, dtype="float64"), axis=1).T
+        lines = np.unique(np.concatenate([low, high]))
+        places = np.searchsorted(lines, low), np.searchsorted(lines, high)
+        return cls(lines, *places, np.arange(low.size))
+
+    def around(self, places: np.ndarray) -> _Axis:
+        """The part of the axis that some places span; no cells where they lie beyond it."""
+        first = max(int(np.searchsorted(self.lines, places.min(), side="right")) - 1, 0)
+        last = int(np.searchsorted(self.lines, places.max(), side="left"))
+        cells = np.flatnonzero((self.low < last) & (self.high > first))
+        low, high = np.maximum(self.low[cells], first), np.minimum(self.high[cells], last)
+        return _Axis(self.lines[first : last + 1], low - first, high - first, cells)
+
+    def sums(self, values: np.ndarray, axis: int) -> np.ndarray:
+        """From intervals between lines to cells: one each, unless cells overlap."""
+        padding = [(0, 1) if k == axis else (0, 0) for k in range(values.ndim)]
+        pairs = np.stack([self.low, self.high], axis=1).ravel()
+        sums = np.add.reduceat(np.pad(values, padding), pairs, axis=axis)
+        return np.take(sums, np.arange(0, pairs.size, 2), axis=axis)
 
 
-def _gather(area: np.ndarray, low: np.ndarray, high: np.ndarray, *, axis: int) -> np.ndarray:
-    """Sums from line ``low`` to line ``high``; one interval, unless cells overlap."""
-    padding = [(0, 1) if k == axis else (0, 0) for k in range(area.ndim)]
-    pairs = np.stack([low, high], axis=1).ravel()
-    sums = np.add.reduceat(np.pad(area, padding), pairs, axis=axis)
-    return np.take(sums, np.arange(0, pairs.size, 2), axis=axis)
+def _add_overlap(out: np.ndarray, geometry: Any, lat: _Axis, lon: _Axis) -> None:
+    """Fill ``out`` (lat, lon) with the area [m2] of each cell inside the geometry."""
+    from ._polygon_kernels import ring_shares
+
+    rings, signs = _turned(_rings(geometry), lon.lines[0], lon.lines[-1])
+    if not rings:
+        return
+    places = np.concatenate(rings)
+    lon, lat = lon.around(places[:, 0]), lat.around(places[:, 1])
+    if not lon.cells.size or not lat.cells.size:
+        return
+    share = ring_shares(rings, signs, rows=lat.lines, columns=lon.lines)
+    share[share < TINY] = 0.0
+    height = EARTH_RADIUS**2 * np.diff(np.sin(np.deg2rad(lat.lines)))
+    area = np.minimum(share, 1.0) * height[:, None] * np.deg2rad(np.diff(lon.lines))
+    out[np.ix_(lat.cells, lon.cells)] = lon.sums(lat.sums(area, axis=0), axis=1)
 
 
 def _turned(
     rings: list[tuple[np.ndarray, float]], west: float, east: float
-) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """Rings, signs and turns of the circle that bring them onto the grid's longitudes."""
-    found: list[tuple[np.ndarray, float, float]] = []
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Rings on every turn of the circle that meets the grid's longitudes, and their signs."""
+    found: list[tuple[np.ndarray, float]] = []
     for ring, sign in rings:
         low, high = ring[:, 0].min(), ring[:, 0].max()
-        first, last = np.ceil((west - high) / 360.0), np.floor((east - low) / 360.0)
-        found += [(ring, sign, 360.0 * turn) for turn in np.arange(first, last + 1)]
-    signs = np.array([sign for _, sign, _ in found])
-    return [ring for ring, _, _ in found], signs, np.array([turn for _, _, turn in found])
+        turns = np.arange(np.ceil((west - high) / 360.0), np.floor((east - low) / 360.0) + 1)
+        found += [(ring + np.array([360.0 * turn, 0.0]), sign) for turn in turns]
+    return [ring for ring, _ in found], np.array([sign for _, sign in found])
 
 
 def _sound(geometry: Any, name: str) -> Any:
