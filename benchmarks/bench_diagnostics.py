@@ -26,7 +26,7 @@ from xpermafrost import diagnostics
 from xpermafrost.schema import layer_coords
 
 SIZES = {"quick": (12, 280), "full": (120, 280)}
-CHUNK = (6, 280)
+CHUNK = (3, 280)
 YEARS, LAYERS = 80, 4
 LIMIT = 500  # MB
 

@@ -17,6 +17,7 @@ from xpermafrost.errors import (
     DataError,
     DimensionError,
     MissingVariableError,
+    PermafrostWarning,
     TimeAxisError,
     UnitsError,
     UnknownNameError,
@@ -162,6 +163,9 @@ def test_integers_and_single_precision_are_taken():
     single = dg.active_layer_thickness(ds)
     xr.testing.assert_allclose(single, dg.active_layer_thickness(daily()), rtol=1e-5)
     assert dg.mean_annual_ground_temperature(whole).dtype == "float64"
+    means = dg.mean_annual_ground_temperature(ds)
+    assert means.dtype == "float32"
+    xr.testing.assert_allclose(means, dg.mean_annual_ground_temperature(daily()), rtol=1e-5)
 
 
 # --- years ---------------------------------------------------------------------------------
@@ -393,3 +397,40 @@ def test_series_on_other_days():
         dg.n_factors(ds["tas"], ds["tsl"].isel(time=slice(10, None)))
     with pytest.raises(TimeAxisError, match="same steps"):
         dg.surface_offset(ds["tas"].isel(time=slice(10, None)), ds["tsl"])
+
+
+# --- the package's own objects -------------------------------------------------------------
+
+
+def test_products_and_experiments():
+    from xpermafrost.products import soil_temperature
+    from xpermafrost.testing import canonical, experiment
+
+    world = experiment()
+    means = dg.mean_annual_air_temperature(world)
+    assert means.dims == ("scenario", "band", "year")
+    known = means.notnull().all("band")
+    assert known.sel(scenario="rcp85").sum() == 12  # missing outside its own period
+    assert known.sel(scenario="reference", year=slice(2001, 2008)).all()
+    assert not known.sel(scenario="reference", year=2010)
+    tsl = canonical(years=2)["tsl"]
+    xr.testing.assert_allclose(
+        dg.mean_annual_ground_temperature(soil_temperature(tsl)),
+        dg.mean_annual_ground_temperature(tsl),
+        atol=1e-4,
+    )
+    with pytest.warns(PermafrostWarning):
+        found = dg.active_layer_thickness(soil_temperature(tsl))
+    assert found.dims == ("band", "year")
+
+
+def test_results_go_to_files_and_come_back(tmp_path):
+    from xpermafrost.gis import from_cf, to_netcdf
+
+    found = dg.active_layer_thickness(daily().isel(member=0, drop=True))
+    path = to_netcdf(found, tmp_path / "alt.nc")
+    with xr.open_dataset(path) as ds:
+        back = from_cf(ds)[found.name]
+        np.testing.assert_allclose(back, found)
+        np.testing.assert_array_equal(back["status"], found["status"])
+        assert back["status"].attrs["flag_meanings"] == found["status"].attrs["flag_meanings"]

@@ -59,7 +59,8 @@ def celsius(
         )
     if obj.dtype.kind != "f":
         obj = obj.astype("float64")
-    return (obj - zero).assign_attrs(units="degree_Celsius")
+    shifted = obj - zero if zero else obj
+    return shifted.assign_attrs(units="degree_Celsius")
 
 
 def profile_of(soil: xr.DataArray, *, step: str) -> Profile:
