@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xpermafrost.errors import DataError, DimensionError, UnknownNameError
+from xpermafrost.errors import (
+    DataError,
+    DimensionError,
+    MissingVariableError,
+    UnitsError,
+    UnknownNameError,
+)
 from xpermafrost.physics import soil
 from xpermafrost.physics.profile import PROFILES, TEXTURES, SoilLayer, SoilProfile, profile
 from xpermafrost.physics.simulation import column_edges, row_weights
+from xpermafrost.schema import layer_coords
 
 EDGES = (0.0, 0.1, 0.2, 0.5, 1.0)
 
@@ -55,6 +62,44 @@ def test_numbers_by_place_are_as_one_by_one():
         number = float(thick.sel(station=name))
         alone = profile("tundra").adjust(organic_thickness=number).properties(EDGES)
         xr.testing.assert_allclose(both.sel(station=name, drop=True), alone)
+
+
+def fields():
+    soc = xr.DataArray(
+        [[300.0, 20.0], [10.0, 5.0]], dims=("band", "layer"), attrs={"units": "g kg-1"}
+    )
+    density = xr.DataArray([250.0, 1300.0], dims="layer", attrs={"units": "kg m-3"})
+    ds = xr.Dataset({"soc": soc, "bulk_density": density}, coords={"band": ["a", "b"]})
+    return ds.assign_coords(layer_coords((0.0, 0.2, 1.0)))
+
+
+def test_a_profile_of_canonical_fields():
+    ds = fields()
+    made = SoilProfile.from_fields(ds, texture="sand", saturation=0.5).properties(EDGES)
+    mineral, organic = soil.volume_fractions(ds["soc"].values[0], ds["bulk_density"].values)
+    water = 0.5 * (1 - mineral - organic)
+    wanted = soil.column_properties(
+        *(xr.DataArray(part, dims="node") for part in (mineral, organic, water)),
+        quartz=TEXTURES["sand"].quartz,
+        freezing_width=TEXTURES["sand"].freezing_width,
+    )
+    assert made["latent_heat"].dims == ("band", "node")
+    got = made.isel(band=0, node=[0, 3], drop=True)
+    xr.testing.assert_allclose(got, wanted)
+
+
+def test_fields_that_do_not_make_a_profile_are_refused():
+    ds = fields()
+    with pytest.raises(MissingVariableError, match="soc"):
+        SoilProfile.from_fields(ds.drop_vars("soc"))
+    with pytest.raises(DimensionError, match="adjoining layers from the surface"):
+        SoilProfile.from_fields(ds.isel(layer=[1]))
+    heavy = (ds["bulk_density"] * 3).assign_attrs(units="kg m-3")
+    with pytest.raises(DataError, match="no pore space"):
+        SoilProfile.from_fields(ds.assign(bulk_density=heavy))
+    ds["bulk_density"].attrs["units"] = "g cm-3"
+    with pytest.raises(UnitsError, match="g cm-3"):
+        SoilProfile.from_fields(ds)
 
 
 def test_adjust_changes_its_kind_of_layer_only():

@@ -20,6 +20,7 @@ from xpermafrost.physics import column, snow
 from xpermafrost.physics.forcing import Surface, fill_gaps, insolation, read_steps, to_days
 from xpermafrost.physics.profile import SoilLayer, SoilProfile, profile
 from xpermafrost.physics.simulation import SpinUp, column_edges, simulate_soil
+from xpermafrost.schema import layer_coords
 
 QUICK = SpinUp(cycles=8, tolerance=5.0)
 POINTS = [(0.1, 0.1), (1.0, 1.0)]
@@ -111,6 +112,16 @@ def test_labels_units_and_places(unchanged):
     assert bool((out["tsl"].mean("time").diff("band") > 0).all())
     assert out["thaw_depth"].dims == ("band", "time")
     assert float(out["ground_heat_flux"].sel(time="2001-01").max()) < 0
+
+
+def test_layers_of_another_object_keep_their_labels():
+    ds = months()
+    own = xr.Dataset(coords=layer_coords((0.0, 0.1, 0.5, 2.0))).isel(layer=[0, 2])
+    out = simulate_soil(ds, layers=own, spin_up=QUICK)
+    assert out["layer"].values.tolist() == [1, 3]
+    assert out["depth_bnds"].values.tolist() == [[0.0, 0.1], [0.5, 2.0]]
+    wanted = simulate_soil(ds, layers=[(0.0, 0.1), (0.5, 2.0)], spin_up=QUICK)
+    np.testing.assert_array_equal(out["tsl"], wanted["tsl"])
 
 
 def test_one_place_needs_no_dim():

@@ -189,7 +189,7 @@ def calibrate(
     problem = _Problem(
         forcing=stacked,
         observed=observed,
-        bounds=layer_bounds(target),
+        layers=target.isel({d: 0 for d in target.dims if d != LAYER}, drop=True),
         average=average,
         soil=base,
         surface=surface,
@@ -231,7 +231,7 @@ class _Problem:
 
     forcing: xr.Dataset
     observed: np.ndarray
-    bounds: np.ndarray
+    layers: xr.DataArray
     average: str
     soil: SoilProfile
     surface: Surface
@@ -259,7 +259,7 @@ class _Problem:
             self.forcing.isel({PLACE: which}),
             soil,
             surface=surface,
-            layers=self.bounds,
+            layers=self.layers,
             edges=self.edges,
             average=self.average,
             spin_up=self.spin_up,
@@ -415,4 +415,5 @@ def _report(
     report = xr.Dataset({name: (*row, {"units": "K"}) for name, row in made.items()})
     count = np.isfinite(errors[1]).sum(axis=-1)
     report["n"] = ((PLACE, LAYER), count, {"units": "1", "long_name": "training values"})
-    return report.assign_coords(layer_coords_from_bounds(problem.bounds))
+    bounds = layer_coords_from_bounds(layer_bounds(problem.layers))
+    return report.assign_coords({**bounds, **problem.layers.coords})

@@ -20,10 +20,11 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import xarray as xr
 
-from .._checks import choose
-from ..errors import DataError
+from .._checks import check_units, choose, require_variables
+from ..errors import DataError, DimensionError
+from ..schema import layer_bounds
 from .column import DEFAULT_EDGES, NODE
-from .soil import column_properties
+from .soil import column_properties, volume_fractions
 
 Number = float | xr.DataArray
 
@@ -194,6 +195,59 @@ class SoilProfile:
     def __post_init__(self) -> None:
         if not self.layers:
             raise DataError("a soil profile needs a layer; type SoilLayer(texture='silt').")
+
+    @classmethod
+    def from_fields(
+        cls, ds: xr.Dataset, *, texture: str = "silt", saturation: Number = 0.9
+    ) -> SoilProfile:
+        """A profile from canonical ``soc`` [g kg-1] and ``bulk_density`` [kg m-3] by layer.
+
+        Parameters
+        ----------
+        ds : Dataset (..., layer)
+            With the bounds of adjoining layers from the surface down.
+        texture : str
+            Of the mineral part.
+        saturation : float or DataArray (..., layer)
+            Share of the pores that water fills.
+
+        Raises
+        ------
+        MissingVariableError, UnitsError, DimensionError, DataError
+            If a field, its units or the bounds are missing, layers leave gaps, or solids fill
+            the volume.
+
+        Examples
+        --------
+        >>> from xpermafrost.schema import layer_coords
+        >>> values = {"soc": ("layer", [300.0, 20.0]), "bulk_density": ("layer", [250.0, 1300.0])}
+        >>> ds = xr.Dataset(values, coords=layer_coords((0, 0.2, 1.0)))
+        >>> ds["soc"].attrs["units"], ds["bulk_density"].attrs["units"] = "g kg-1", "kg m-3"
+        >>> [round(float(x.porosity), 2) for x in SoilProfile.from_fields(ds).layers]
+        [0.86, 0.5]
+        """
+        require_variables(ds, ("soc", "bulk_density"), step="SoilProfile.from_fields")
+        for name in ("soc", "bulk_density"):
+            check_units(ds[name], name)
+        bounds = layer_bounds(ds)
+        if bounds[0, 0] != 0.0 or np.any(bounds[1:, 0] != bounds[:-1, 1]):
+            raise DimensionError(
+                "a profile needs adjoining layers from the surface down; found bounds "
+                f"{bounds.tolist()} m."
+            )
+        density = ds["bulk_density"].broadcast_like(ds["soc"]).transpose(*ds["soc"].dims)
+        mineral, organic = (
+            ds["soc"].copy(data=part) for part in volume_fractions(ds["soc"].values, density.values)
+        )
+        solid = mineral + organic
+        wet = xr.DataArray(saturation)
+        layers = []
+        for k, (top, bottom) in enumerate(bounds):
+            own = {"porosity": 1.0 - solid, "organic": organic / solid, "saturation": wet}
+            own = {n: da.isel(layer=k, drop=True, missing_dims="ignore") for n, da in own.items()}
+            own = {n: da.reset_coords(drop=True).drop_attrs() for n, da in own.items()}
+            layers.append(SoilLayer(texture=texture, thickness=float(bottom - top), **own))
+        return cls(name="fields", layers=tuple(layers))
 
     def properties(self, edges: Sequence[float] = DEFAULT_EDGES) -> xr.Dataset:
         """Thermal properties of the nodes between ``edges`` [m], mixed by overlap.

@@ -14,6 +14,7 @@ from ..schema import (
     ERA5LAND_EDGES,
     LAYER,
     TIME,
+    layer_bounds,
     layer_coords_from_bounds,
     variable,
 )
@@ -128,7 +129,7 @@ def simulate_soil(
     soil: SoilProfile | xr.Dataset | str = "tundra",
     *,
     surface: Surface | None = None,
-    layers: Sequence[float] | np.ndarray = ERA5LAND_EDGES,
+    layers: Sequence[float] | np.ndarray | xr.DataArray | xr.Dataset = ERA5LAND_EDGES,
     edges: Sequence[float] = DEFAULT_EDGES,
     average: str = "month",
     spin_up: SpinUp | None = SpinUp(),
@@ -149,9 +150,9 @@ def simulate_soil(
         thermal properties by node (:func:`~xpermafrost.physics.soil.column_properties`).
     surface : Surface, optional
         Snow and exchange with the air.
-    layers : sequence of float, or array (layer, 2)
-        Edges of adjoining layers, or bounds of each, equal bounds for a point [m]; of a Dataset's
-        own: ``layer_bounds(ds)``.
+    layers : sequence of float, array (layer, 2), DataArray or Dataset
+        Edges of adjoining layers, or bounds of each, equal bounds for a point [m]; or an object
+        whose layers are meant, of which the labels are kept.
     edges : sequence of float
         Bounds of the nodes [m]; default 25 nodes to 28 m. See :func:`column_edges`.
     average : {"month", "step"}
@@ -209,7 +210,7 @@ def simulate_soil(
     fields = forcing_fields(forcing)
     steps = read_steps(forcing[TIME], average)
     properties = _properties(soil, edges)
-    bounds = _bounds(layers)
+    names, bounds = _layers(layers)
     task = Task(
         names=tuple(fields),
         steps=steps,
@@ -222,10 +223,19 @@ def simulate_soil(
     given = {name: xr.DataArray(getattr(surface, name, bottom_flux)) for name in NUMBERS}
     given |= {name: properties[name] for name in PROPERTIES}
     made = _run({**fields, **given, **_start(initial, len(edges) - 1)}, task)
-    return _labelled(made, bounds, steps, task, forcing)
+    return _labelled(made, names, steps, task, forcing)
 
 
-def _bounds(layers: Sequence[float] | np.ndarray) -> np.ndarray:
+def _layers(
+    layers: Sequence[float] | np.ndarray | xr.DataArray | xr.Dataset,
+) -> tuple[dict[str, xr.Variable], np.ndarray]:
+    """Coordinates and bounds (layer, 2) of the answer's layers."""
+    if isinstance(layers, xr.DataArray | xr.Dataset):
+        bounds = layer_bounds(layers)
+        made = layer_coords_from_bounds(bounds)
+        if LAYER in layers.coords:
+            made[LAYER] = layers[LAYER].variable
+        return made, bounds
     values = np.asarray(layers, dtype="float64")
     if values.ndim == 1:
         values = np.stack([values[:-1], values[1:]], axis=1)
@@ -234,7 +244,7 @@ def _bounds(layers: Sequence[float] | np.ndarray) -> np.ndarray:
             "layers are increasing edges, or (top, bottom) of each, in m and positive down; got "
             f"{np.asarray(layers).tolist()}. For points type [(0.2, 0.2), (0.8, 0.8)]."
         )
-    return values
+    return layer_coords_from_bounds(values), values
 
 
 def _cycle(spin_up: SpinUp, steps: Steps) -> tuple[int, float, int]:
@@ -310,7 +320,11 @@ def _run(inputs: dict[str, xr.DataArray], task: Task) -> xr.Dataset:
 
 
 def _labelled(
-    made: xr.Dataset, bounds: np.ndarray, steps: Steps, task: Task, forcing: xr.Dataset
+    made: xr.Dataset,
+    layers: dict[str, xr.Variable],
+    steps: Steps,
+    task: Task,
+    forcing: xr.Dataset,
 ) -> xr.Dataset:
     out = made.assign(tsl=made["tsl"].astype("float32"))
     out["tsl"].attrs = variable("tsl").attrs
@@ -320,5 +334,5 @@ def _labelled(
     places = set(out.dims) - {LAYER, TIME, NODE}
     kept = {name: c for name, c in forcing.coords.items() if set(c.dims) <= places}
     out = out.assign_coords(kept)
-    out = out.assign_coords({**layer_coords_from_bounds(bounds), **node_coords(task.edges)})
+    out = out.assign_coords({**layers, **node_coords(task.edges)})
     return out.assign_coords({TIME: (TIME, steps.labels, forcing[TIME].attrs)})
