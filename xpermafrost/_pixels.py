@@ -148,8 +148,8 @@ def target_pixels(cells: Cells, crs: Any, resolution: float | None) -> Pixels:
     width, height = int(np.ceil(right - 1e-6) - west), int(np.ceil(top - 1e-6) - south)
     if width * height > _MAX_PIXELS:
         raise DataError(
-            f"a file would have {width} x {height} pixels of {side:g}; pass a larger resolution, "
-            "or select fewer latitudes."
+            f"a file would have {width:.4g} x {height:.4g} pixels of {side:g}; pass a larger "
+            "resolution, or select fewer latitudes."
         )
     return Pixels(crs, west * side, (south + height) * side, side, side, width, height)
 

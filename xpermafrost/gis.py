@@ -1,4 +1,4 @@
-"""Finishing Datasets for files: CF-1.11 that other programs read, and the way back.
+"""Files for other programs: CF-1.11 NetCDF and the way back, GeoTIFF, vector layers, profiles.
 
 ``to_cf`` and ``from_cf`` are inverse to one another; what the one adds, the other takes
 away, by the note that is kept in the global attribute ``xpermafrost_layout``.
