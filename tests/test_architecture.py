@@ -53,9 +53,9 @@ LAYERS = (
     ("models",),
     ("fitted",),
     ("training", "_training_loop"),
-    ("baselines",),
+    ("baselines", "_column_baseline"),
     ("projection",),
-    ("evaluation", "validation", "explain"),
+    ("evaluation", "_scoreboard", "validation", "explain"),
     (
         "testing",
         "_sampleworld",

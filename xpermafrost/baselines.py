@@ -8,6 +8,7 @@
 ``damped_persistence``   climatology plus last month's anomaly times its lag-1 correlation
 ``ridge``                ridge regression on the lagged anomalies of all features
 ``boosting``             gradient boosting on the flattened window and the location
+``column``               soil column with freezing, calibrated at each location
 =======================  =====================================================================
 
 The persistences know the soil's own past, which no network here is given. Beyond the record,
@@ -26,6 +27,7 @@ import pandas as pd
 import xarray as xr
 
 from ._checks import choose, require_variables
+from ._column_baseline import learn_column, run_column
 from ._optional import require
 from .errors import DataError, ModelMismatchError
 from .experiment import reference_of
@@ -97,7 +99,8 @@ def fit_baseline(
     period = slice(*training_period(ds, train))
     learn, run = BASELINES[name]
     state = learn(ds, spec, period)
-    return FittedBaseline(name=name, spec=spec, state=state, run=run)
+    # the soil column reads its own variables, whatever the networks read
+    return FittedBaseline(name=name, spec=state.pop("spec", spec), state=state, run=run)
 
 
 State = dict[str, Any]
@@ -389,4 +392,5 @@ BASELINES: dict[str, tuple[Learn, Run]] = {
     "damped_persistence": (_learn_damped, _run_damped),
     "ridge": (_learn_ridge, _run_ridge),
     "boosting": (_learn_boosting, _run_boosting),
+    "column": (learn_column, run_column),
 }

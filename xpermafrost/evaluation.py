@@ -7,18 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from ._checks import choose
+from ._column_baseline import column_forcing
+from ._scoreboard import scoreboard as scoreboard
 from .baselines import BASELINES, fit_baseline
-from .errors import DataError, LeakageError
+from .errors import DataError, LeakageError, MissingVariableError
 from .experiment import reference_of, scenarios_of
 from .features import RAHAMAN_FEATURES, default_features, needed_variables
 from .fitted import FittedModel, Predictor
 from .models import MODELS
 from .preparation import Period, training_period
-from .projection import projected_changes
+from .projection import projected_changes, scenario_has
 from .schema import FREEZING_POINT, LAYER, TIME, location_dims, name_axis
 from .training import TrainingConfig, fit_many
 from .windows import WindowSpec
@@ -133,12 +134,13 @@ def evaluate(
     if models is None:
         models = plan.models
     models = [models] if isinstance(models, str | FittedModel) else list(models)
-    chosen = _baselines(baselines)
     reference = reference_of(ds)
     period = training_period(reference, train or plan.train or _trained_on(models))
     test = test or plan.test
     span = _test_span(reference, period, test)
     spec, left_out = _spec(reference, plan, models, length, horizon, features)
+    wanted = [] if changes is None else _scenarios(ds, changes)
+    chosen, without = _baselines(baselines, ds, spec.horizon, wanted)
     fitted = [m for m in models if isinstance(m, FittedModel)]
     _no_leak(fitted, span)
     years = (str(period[0])[:7], str(period[1])[:7])
@@ -172,9 +174,7 @@ def evaluate(
     if not predictors:
         raise DataError("nothing to evaluate: pass models, baselines, or both.")
     scores = score(reference, predictors, test=span, bootstrap=bootstrap, seed=seed)
-    if changes is not None:
-        wanted = scenarios_of(ds) if changes == "all" else changes
-        wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+    if wanted:
         scores = scores.assign(
             projected_changes(ds, predictors, scenarios=wanted, method=plan.adjustment).data_vars
         )
@@ -184,6 +184,7 @@ def evaluate(
         features=", ".join(same.features),
         window=f"{same.length} months, horizon {same.horizon}",
         features_not_in_the_data=", ".join(left_out) or "none",
+        baselines_left_out=without or "none",
         **({"simulated": ds.attrs["simulated"]} if "simulated" in ds.attrs else {}),
     )
 
@@ -196,12 +197,35 @@ def _trained_on(models: Sequence[str | FittedModel]) -> Period | None:
     return None
 
 
-def _baselines(names: Sequence[str] | str) -> list[str]:
-    if names == "all":
-        return list(BASELINES)
-    return [
-        choose("baseline", n, BASELINES) for n in ([names] if isinstance(names, str) else names)
-    ]
+#: Locations up to which ``baselines="all"`` calibrates a soil column at each.
+COLUMN_PLACES = 64
+
+
+def _scenarios(ds: xr.Dataset, changes: Sequence[str] | str) -> list[str]:
+    wanted = scenarios_of(ds) if changes == "all" else changes
+    return [wanted] if isinstance(wanted, str) else list(wanted)
+
+
+def _baselines(
+    names: Sequence[str] | str, ds: xr.Dataset, horizon: int, scenarios: list[str]
+) -> tuple[list[str], str]:
+    """Names of the baselines, and why ``"all"`` leaves the soil column out, if it does."""
+    if names != "all":
+        asked = [names] if isinstance(names, str) else names
+        return [choose("baseline", n, BASELINES) for n in asked], ""
+    why = ""
+    places = int(np.prod([ds.sizes[d] for d in location_dims(ds["tsl"])]))
+    if horizon != 0:
+        why = "it reads the month that it answers, horizon 1 does not"
+    elif places > COLUMN_PLACES:
+        why = f"{places} locations; ask for it by name to calibrate each"
+    else:
+        try:
+            scenario_has(ds, scenarios, list(column_forcing(ds)))
+        except MissingVariableError:
+            why = "no temperature of the air or skin, or no snow"
+    kept = [n for n in BASELINES if n != "column" or not why]
+    return kept, f"column ({why})" if why else ""
 
 
 def _spec(
@@ -395,45 +419,3 @@ def _intervals(error: xr.DataArray, bootstrap: int, seed: int) -> xr.Dataset:
         },
         coords={"model": names, "baseline": names},
     )
-
-
-def scoreboard(scores: xr.Dataset) -> pd.DataFrame:
-    """The scores as a table for people: pooled, per layer, skill, and the projected change.
-
-    Examples
-    --------
-    >>> from xpermafrost.testing import canonical
-    >>> table = scoreboard(evaluate(canonical(years=6), [], baselines=["climatology", "trend"]))
-    >>> table.columns[0]
-    'RMSE'
-    """
-    columns: dict[str, Any] = {"RMSE": scores["rmse_pooled"].values}
-    if "rmse_pooled_low" in scores:
-        columns["95 %"] = [
-            f"{a:.2f}-{b:.2f}"
-            for a, b in zip(
-                scores["rmse_pooled_low"].values, scores["rmse_pooled_high"].values, strict=True
-            )
-        ]
-    columns["R2"] = scores["r2_pooled"].values
-    columns["bias"] = scores["bias_pooled"].values
-    columns["skill"] = scores["anomaly_skill_pooled"].values
-    layers = [f"{float(d):.2f} m" for d in scores["depth"].values]
-    for k, label in enumerate(layers):
-        columns[f"RMSE {label}"] = scores["rmse_layer"].isel(layer=k).values
-    index = [str(name) for name in scores["model"].values]
-    table = pd.DataFrame(columns, index=pd.Index(index, name="model"))
-    if "change" in scores:
-        places = location_dims(scores["change"])
-        for scenario in scores["scenario"].values:
-            mean = scores["change"].sel(scenario=scenario).mean(places)
-            for k, label in enumerate(layers):
-                table[f"{scenario} {label}"] = mean.isel(layer=k).values
-        if "change_truth" in scores:
-            truth: dict[str, Any] = dict.fromkeys(table.columns, np.nan)
-            for scenario in scores["scenario"].values:
-                mean = scores["change_truth"].sel(scenario=scenario).mean(places)
-                for k, label in enumerate(layers):
-                    truth[f"{scenario} {label}"] = float(mean.isel(layer=k))
-            table.loc["truth"] = truth
-    return table

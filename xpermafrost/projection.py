@@ -188,7 +188,7 @@ def scenario_forcing(
     require_variables(reference, variables, step="the projection")
     dynamic = [v for v in variables if TIME in reference[v].dims]
     static = [v for v in variables if TIME not in reference[v].dims]
-    _present(ds, names, dynamic)
+    scenario_has(ds, names, dynamic)
     adjusted = _adjusted(ds, reference, names, dynamic, method, reference_period, extend)
     start = future_start(ds)
     out = {}
@@ -223,7 +223,7 @@ def _adjusted(
     if method == "none":
         return {n: s.assign_attrs(adjustment="forcing not adjusted") for n, s in series.items()}
     extend = extend or _extension(ds, dynamic)
-    _present(ds, [extend], dynamic)
+    scenario_has(ds, [extend], dynamic)
     training = series[extend] if extend in series else series_of(ds, extend)[dynamic].compute()
     _overlaps(reference, training, extend)
     trained = bias.train(
@@ -261,7 +261,8 @@ def _lacking(ds: xr.Dataset, name: str, dynamic: list[str]) -> str | None:
     return None
 
 
-def _present(ds: xr.Dataset, names: Sequence[str], dynamic: list[str]) -> None:
+def scenario_has(ds: xr.Dataset, names: Sequence[str], dynamic: list[str]) -> None:
+    """Raise unless every scenario has something of each variable."""
     for name in names:
         variable = _lacking(ds, name, dynamic)
         if variable is not None:
