@@ -34,9 +34,12 @@ def methods():
 @pytest.mark.parametrize(("accessor", "name"), methods())
 def test_a_method_is_its_function(accessor, name):
     """Same name, parameters and defaults, and a line that says what it does."""
-    method, function = getattr(accessor, name), getattr(xp, name)
+    method = getattr(accessor, name)
+    function = getattr(xp, name, None) or getattr(xp.diagnostics, name)
     mine = list(inspect.signature(method).parameters.values())[1:]
     theirs = list(inspect.signature(function).parameters.values())[1:]
+    if name in ("surface_offset", "n_factors"):  # air and ground are in one Dataset
+        theirs = theirs[1:]
     assert [(p.name, p.kind, p.default) for p in mine] == [
         (p.name, p.kind, p.default) for p in theirs
     ]
@@ -68,6 +71,17 @@ def test_regrid_and_remap_layers(ds):
     xr.testing.assert_identical(grid.permafrost.regrid(target), xp.regrid(grid, target))
     edges = (0.0, 0.5, 2.0)
     xr.testing.assert_identical(ds.permafrost.remap_layers(edges), xp.remap_layers(ds, edges))
+
+
+def test_diagnostics(ds):
+    mean = ds.permafrost.mean_annual_ground_temperature()
+    xr.testing.assert_identical(mean, xp.diagnostics.mean_annual_ground_temperature(ds))
+    offset = ds.permafrost.surface_offset()
+    xr.testing.assert_identical(offset, xp.diagnostics.surface_offset(ds, ds))
+    present = ds["tsl"].permafrost.permafrost_presence()
+    xr.testing.assert_identical(
+        present.permafrost.permafrost_free_year(), xp.diagnostics.permafrost_free_year(present)
+    )
 
 
 def test_files_of_a_grid_and_of_regions(ds, tmp_path):

@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import bias as bias
     from . import datasets as datasets
+    from . import diagnostics as diagnostics
     from . import physics as physics
     from . import plot as plot
     from . import recipes as recipes
@@ -76,7 +77,7 @@ _HOMES = {
     "validate": "validation",
     "with_scenarios": "experiment",
 }
-_MODULES = ("bias", "datasets", "errors", "physics", "plot", "recipes", "testing")
+_MODULES = ("bias", "datasets", "diagnostics", "errors", "physics", "plot", "recipes", "testing")
 
 __all__ = [
     "BASELINES",
@@ -92,6 +93,7 @@ __all__ = [
     "bias",
     "combine",
     "datasets",
+    "diagnostics",
     "evaluate",
     "fit",
     "fit_baseline",

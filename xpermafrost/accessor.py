@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ._accessor_diagnostics import OfArray, OfDataset
+
 if TYPE_CHECKING:
     from .fitted import FittedModel
     from .polygons import Polygons
@@ -82,7 +84,7 @@ class _Files:
 
 
 @xr.register_dataset_accessor("permafrost")
-class PermafrostDataset(_Files):
+class PermafrostDataset(_Files, OfDataset):
     """Methods of a Dataset; each is documented at the function that it calls."""
 
     _obj: xr.Dataset
@@ -280,7 +282,7 @@ class PermafrostDataset(_Files):
 
 
 @xr.register_dataarray_accessor("permafrost")
-class PermafrostDataArray(_Files):
+class PermafrostDataArray(_Files, OfArray):
     """Methods of a DataArray, such as a projection."""
 
     _obj: xr.DataArray

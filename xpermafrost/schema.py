@@ -36,6 +36,8 @@ NON_LOCATION = frozenset(
         LAG,
         BOUNDS,
         "month",
+        "year",
+        "season",
         "quantiles",
         "model",
         "horizon",
