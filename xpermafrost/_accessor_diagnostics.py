@@ -21,7 +21,7 @@ class OfTemperature:
         coverage: float = 0.95,
         properties: xr.Dataset | None = None,
     ) -> xr.DataArray:
-        """Active-layer thickness of each year: :func:`xpermafrost.diagnostics.active_layer_thickness`."""
+        """Active-layer thickness: :func:`xpermafrost.diagnostics.active_layer_thickness`."""
         from .diagnostics import active_layer_thickness
 
         return active_layer_thickness(
@@ -300,7 +300,7 @@ class OfArray(OfTemperature):
     def permafrost_probability(
         self, *, dim: Hashable | Sequence[Hashable] = "member"
     ) -> xr.DataArray:
-        """Share of members with permafrost: :func:`xpermafrost.diagnostics.permafrost_probability`."""
+        """Share of members: :func:`xpermafrost.diagnostics.permafrost_probability`."""
         from .diagnostics import permafrost_probability
 
         return permafrost_probability(self._obj, dim=dim)
