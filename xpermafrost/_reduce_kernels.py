@@ -28,6 +28,8 @@ from ._quantile_kernels import available_threads
 
 #: Cells without weight that a run may hold: shorter gaps are cheaper to pass than to skip.
 GAP = 16
+Dims = tuple[Hashable, ...]
+
 #: Size of the blocks that threads take, small enough to stay in the cache if copied [bytes].
 BLOCK = 4_000_000
 
@@ -171,35 +173,49 @@ def _over(
         return list(pool.map(task, edges[:-1].tolist(), edges[1:].tolist()))
 
 
-def means(
-    data: Any, dims: tuple[Hashable, ...], runs: Runs, dim: Hashable
-) -> tuple[tuple[Hashable, ...], Any]:
+def means(fields: list[tuple[Any, Dims]], runs: Runs, dim: Hashable) -> list[tuple[Dims, Any]]:
     """Weighted means over ``lat`` and ``lon``; NaN cells drop out.
 
     Parameters
     ----------
-    data : ndarray or dask array
-        Numbers with dimensions ``dims``.
+    fields : list of (ndarray or dask array, dims)
+        Those in memory are shared out to threads.
     runs : Runs
     dim : hashable
         Name of the dimension of regions.
 
     Returns
     -------
-    dims : tuple
-        ``dim``, then the others in their order.
-    means : ndarray or dask array
-        float32 for float32, else float64; NaN where no valid cell has weight.
+    list of (dims, ndarray or dask array)
+        ``dim``, then the other dims in their order. float32 for float32, else float64; NaN
+        where no valid cell has weight.
     """
-    others = tuple(d for d in dims if d not in ("lat", "lon"))
-    dtype = _working(data.dtype)
-    if not hasattr(data, "dask"):
-        both = _chunk_sums(np.asarray(data), None, None, dims=dims, runs=runs, threads=None)
-        return (dim, *others), _mean(both, kind=dtype)
+    loaded = [data for data, _ in fields if not hasattr(data, "dask")]
+    small = sum(data.nbytes for data in loaded) < BLOCK
+    threads = 1 if small else available_threads()
+    together = max(min(threads, len(loaded)), 1)
+
+    def one(field: tuple[Any, Dims]) -> tuple[Dims, Any]:
+        data, dims = field
+        others = tuple(d for d in dims if d not in ("lat", "lon"))
+        if hasattr(data, "dask"):
+            return (dim, *others), _lazy_means(data, dims, runs, dim)
+        data = np.asarray(data)
+        both = _chunk_sums(data, None, None, dims=dims, runs=runs, threads=threads // together)
+        return (dim, *others), _mean(both, kind=_working(data.dtype))
+
+    if together == 1:
+        return [one(field) for field in fields]
+    with ThreadPoolExecutor(together) as pool:
+        return list(pool.map(one, fields))
+
+
+def _lazy_means(data: Any, dims: Dims, runs: Runs, dim: Hashable) -> Any:
+    """One task a chunk gives its sums, another adds them up; dask joins the two on a whole grid."""
     import dask.array as da
 
-    # One task a chunk gives its sums; a second one adds them up over the chunks of the grid. Where
-    # the grid is whole, dask fuses both.
+    dtype = _working(data.dtype)
+    others = tuple(d for d in dims if d not in ("lat", "lon"))
     meta = np.empty((0,) * (len(others) + 4), dtype="float64")
     chunks = dict(zip(dims, data.chunks, strict=True))
     begins = {name: list(itertools.accumulate(chunks[name], initial=0)) for name in ("lat", "lon")}
@@ -221,7 +237,7 @@ def means(
         runs=runs,
         threads=1,
     )
-    mean = da.blockwise(
+    return da.blockwise(
         _mean,
         (dim, *others),
         both,
@@ -231,7 +247,6 @@ def means(
         dtype=dtype,
         kind=dtype,
     )
-    return (dim, *others), mean
 
 
 def _working(dtype: np.dtype) -> np.dtype:
@@ -244,9 +259,9 @@ def _chunk_sums(
     lat: np.ndarray | None,
     lon: np.ndarray | None,
     *,
-    dims: tuple[Hashable, ...],
+    dims: Dims,
     runs: Runs,
-    threads: int | None,
+    threads: int,
 ) -> np.ndarray:
     """Sums of one chunk ``(1, 1, 2, region, ...)``; ``lat`` and ``lon`` say where it begins."""
     ends = sorted((dims.index("lat"), dims.index("lon")))
@@ -259,7 +274,7 @@ def _chunk_sums(
     if lat is not None and lon is not None:
         runs = runs.inside(int(lat[0]), int(lon[0]), grid)
     flat = ordered.reshape(int(np.prod(lead)), *grid, int(np.prod(tail)))
-    both = sums(flat, runs, threads=threads or available_threads())
+    both = sums(flat, runs, threads=threads)
     both = both.reshape(2, *lead, runs.shape[0], *tail)
     return np.moveaxis(both, 1 + len(lead), 1)[None, None]
 

@@ -397,8 +397,7 @@ def _reduced(
     if words:
         raise RegionError(f"{words} are no numbers to average; ds.drop_vars({words}) first.")
     out = ds.drop_vars([n for n in ds.variables if {"lat", "lon"} & set(ds[n].dims)])
-    runs = Runs.of(weights.values)
-    mean = {name: _mean(da, runs, regions.dim) for name, da in gridded.items()}
+    mean = _means(gridded, Runs.of(weights.values), regions.dim)
     made = str(weights.attrs.get("long_name", "given"))
     land = "" if "land fraction" in made or made == "given" else ", no land mask"
     note = f"mean over {len(regions)} regions, weights = {made}{land}"
@@ -412,12 +411,16 @@ def _reduced(
     return out.assign(mean).assign_coords(regions.coords).assign_attrs(attrs)
 
 
-def _mean(da: xr.DataArray, runs: Any, dim: str) -> xr.Variable:
+def _means(gridded: dict[Hashable, xr.DataArray], runs: Any, dim: str) -> dict[Hashable, Any]:
+    """Means by name, with the regions first and time last."""
     from ._reduce_kernels import means
 
-    dims, data = means(da.variable.data, da.dims, runs, dim)
-    mean = xr.Variable(dims, data, da.attrs)
-    return mean.transpose(*[d for d in dims if d != "time"], *[d for d in dims if d == "time"])
+    found = means([(da.variable.data, da.dims) for da in gridded.values()], runs, dim)
+    out = {}
+    for (name, da), (dims, data) in zip(gridded.items(), found, strict=True):
+        order = [*(d for d in dims if d != "time"), *(d for d in dims if d == "time")]
+        out[name] = xr.Variable(dims, data, da.attrs).transpose(*order)
+    return out
 
 
 def _overlap_notes(regions: LatitudeBands | Polygons) -> list[str]:
