@@ -91,7 +91,7 @@ HEAVY = {
     "rasterio": (),
     "rioxarray": (),
     "regionmask": (),
-    "pyproj": ("__init__",),
+    "pyproj": (),
     "cfgrib": (),
     "shap": (),
     "xclim": (),

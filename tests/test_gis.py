@@ -489,10 +489,7 @@ MODELLED = [
     "projection",
     "members",
     "scaler",
-    pytest.param(
-        "scores",
-        marks=pytest.mark.xfail(reason="scores inherit the standard_name of soil temperature"),
-    ),
+    "scores",
 ]
 
 

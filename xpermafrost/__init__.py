@@ -7,7 +7,6 @@ xsdba, numba, matplotlib) are imported by the functions that need them.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from .evaluation import evaluate, scoreboard
     from .experiment import combine, with_scenarios
     from .fitted import FittedModel, load_model
-    from .gis import from_cf, to_cf, to_geotiff, to_netcdf, to_vector
+    from .gis import from_cf, to_cf, to_geotiff, to_netcdf, to_profiles, to_vector
     from .models import MODELS, register_model
     from .polygons import Polygons
     from .projection import project
@@ -73,6 +72,7 @@ _HOMES = {
     "to_cf": "gis",
     "to_geotiff": "gis",
     "to_netcdf": "gis",
+    "to_profiles": "gis",
     "to_vector": "gis",
     "validate": "validation",
     "with_scenarios": "experiment",
@@ -120,6 +120,7 @@ __all__ = [
     "to_cf",
     "to_geotiff",
     "to_netcdf",
+    "to_profiles",
     "to_vector",
     "validate",
     "with_scenarios",
@@ -139,10 +140,5 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, *_MODULES})
 
-
-if importlib.util.find_spec("eccodes") is not None:
-    # The wheels of ecCodes and pyproj both bring PROJ: loaded the other way round, by the GRIB
-    # engine of xarray for instance, they abort the process when it ends.
-    import pyproj as _pyproj  # noqa: F401
 
 from . import accessor as accessor  # noqa: E402  (registers .permafrost; needs __version__)

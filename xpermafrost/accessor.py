@@ -82,6 +82,12 @@ class _Files:
             self._obj, path, regions, layout=layout, periods=periods, overwrite=overwrite
         )
 
+    def to_profiles(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
+        """Write stations as CF timeSeriesProfile files; see :func:`xpermafrost.to_profiles`."""
+        from .gis import to_profiles
+
+        return to_profiles(self._obj, folder, overwrite=overwrite)
+
 
 @xr.register_dataset_accessor("permafrost")
 class PermafrostDataset(_Files, OfDataset):

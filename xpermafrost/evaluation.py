@@ -313,7 +313,9 @@ def score(
 ) -> xr.Dataset:
     """Scores of fitted predictors over the months of ``test``; see :func:`evaluate`."""
     span = {TIME: slice(*test)}
-    truth = ds["tsl"].sel(span).compute().astype("float64") - FREEZING_POINT
+    truth = (ds["tsl"].sel(span).compute().astype("float64") - FREEZING_POINT).drop_attrs(
+        deep=False
+    )
     names = [p.name for p in predictors]
     if len(set(names)) != len(names):
         names = [f"{name}_{k}" if names.count(name) > 1 else name for k, name in enumerate(names)]
@@ -352,7 +354,7 @@ def _reference_errors(
     ds: xr.Dataset, truth: xr.DataArray, test: tuple[np.datetime64, np.datetime64]
 ) -> Mapping[str, xr.DataArray]:
     """Squared errors that skills are measured against: past climatology and last month."""
-    target = ds["tsl"].compute().astype("float64") - FREEZING_POINT
+    target = ds["tsl"].drop_attrs(deep=False).compute().astype("float64") - FREEZING_POINT
     before = target.sel({TIME: target[TIME] < test[0]})
     climatology = before.groupby("time.month").mean(TIME)
     month = climatology.sel(month=truth[TIME].dt.month).drop_vars("month")
