@@ -8,6 +8,8 @@
   fastest cache;
 - *other arithmetic*: additions, products and comparisons, at the measured rate of multiply-adds
   in registers, two operations each (a bound: few of the kernel's are both);
+- *cache*: what passes between the registers and a block's arrays (20 of 25 x 32 doubles, more than
+  the fastest cache holds), at the measured rate of a sweep over as many;
 - *memory*: what is read of the forcing, at the measured rate of a copy.
 
 All take turns in one process; the best of the rounds, since other work on the machine only slows,
@@ -35,10 +37,12 @@ COUNTS = {
     "divisions": {"step": 3, "iteration": 2, "later iteration": 1},
     "roots": {"step": 0, "iteration": 1, "later iteration": 0},
     "others": {"step": 18, "iteration": 34, "later iteration": 7},
+    "doubles to and fro": {"step": 16, "iteration": 19, "later iteration": 6},
 }
 
 _FAST = {"contract", "arcp", "nsz", "reassoc"}
 _SIZE, _REPEATS = 1024, 100_000
+_SWEEP = 20 * 25 * 32
 
 
 class Column:
@@ -126,17 +130,25 @@ def _fma(x, y, repeats):  # type: ignore[no-untyped-def]  # pragma: no cover - c
             x[i] = a
 
 
-def rate(loop: Callable[..., None], operations: int) -> Callable[[], float]:
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+def _sweep(x, y, repeats):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    for _ in range(repeats):
+        for i in range(x.size):
+            x[i] = x[i] + y[i]
+
+
+def rate(loop: Callable[..., None], operations: int, size: int = _SIZE) -> Callable[[], float]:
     """Operations per second of ``loop`` on all processors."""
     workers = len(os.sched_getaffinity(0))
     rng = np.random.default_rng(0)
-    arrays = [rng.uniform(0.5, 0.9, (2, _SIZE)) for _ in range(workers)]
+    arrays = [rng.uniform(0.5, 0.9, (2, size)) for _ in range(workers)]
+    repeats = _REPEATS * _SIZE // size
 
     def measure() -> float:
         begin = time.perf_counter()
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(lambda a: loop(a[0], a[1], _REPEATS), arrays))
-        return workers * _SIZE * _REPEATS * operations / (time.perf_counter() - begin)
+            list(pool.map(lambda a: loop(a[0], a[1], repeats), arrays))
+        return workers * size * repeats * operations / (time.perf_counter() - begin)
 
     measure()
     return measure
@@ -178,6 +190,7 @@ def main(rounds: int = 7) -> None:
         "divide": rate(_divide, 1),
         "root": rate(_root, 1),
         "others": rate(_fma, 32),
+        "doubles": rate(_sweep, 3, _SWEEP // 2),
         "copy": bandwidth,
     }
     found: dict[str, list[float]] = {name: [] for name in (*times, *rates)}
@@ -200,6 +213,7 @@ def main(rounds: int = 7) -> None:
         limits = {
             "divider": 1.0 / divider,
             "other arithmetic": by["others"] / per["others"],
+            "cache": by["doubles"] / per["doubles to and fro"],
             "memory": by["copy"] * len(bench.start) / (2 * bench.surface.itemsize),
         }
         print(f"{label} of {rounds} rounds, cell-node-steps/s:")
@@ -207,7 +221,8 @@ def main(rounds: int = 7) -> None:
         print(f"  {months / by['simulate_soil']:.3g} simulate_soil from monthly means")
         print(
             f"  peaks: {by['divide']:.2e} divisions/s, {by['root']:.2e} roots/s, "
-            f"{by['others']:.2e} others/s, {by['copy'] / 1e9:.0f} GB/s"
+            f"{by['others']:.2e} others/s, {8 * by['doubles'] / 1e9:.0f} GB/s in the cache, "
+            f"{by['copy'] / 1e9:.0f} GB/s in memory"
         )
         for name, limit in limits.items():
             print(f"  limit of the {name}: {limit:.3g} = {limit / speed:.2f} x the kernel")

@@ -7,8 +7,9 @@ tridiagonal solve, and the enthalpy is updated with the fluxes of the linear sol
 step, and heat is conserved to rounding whatever the tolerance. Conductivities are those at the
 start of a step, weighted by the liquid share; faces take the harmonic mean.
 
-Snow is a thermal resistance in series, without heat capacity: 0.4 m of snow hold as much heat
-as 0.1 m of soil, while they insulate as much as several metres of it.
+Snow is a thermal resistance in series; the heat it holds is, where given, one more unknown in the
+middle of the resistance. At a site with 0.15 m of snow and at stations with 0.5 m that heat changes
+the soil by 0.03 to 0.08 K on average and by 0.6 K at most.
 """
 
 from __future__ import annotations
