@@ -54,6 +54,7 @@ LAYERS = (
     ("fitted",),
     ("training", "_training_loop"),
     ("baselines", "_column_baseline"),
+    ("hybrid",),
     ("projection",),
     ("evaluation", "_scoreboard", "validation", "explain"),
     (
@@ -77,7 +78,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 #: Heavy packages, and the modules that may import them at their head.
 HEAVY = {
-    "torch": ("models", "fitted", "training", "_training_loop", "explain"),
+    "torch": ("models", "fitted", "training", "_training_loop", "hybrid", "explain"),
     "numba": (
         "_reduce_kernels",
         "_polygon_kernels",

@@ -537,3 +537,18 @@ def test_a_place_outside_the_grid_is_refused():
         sample_points(grid(), points(80.0, -148.0))
     with pytest.raises(RegionError, match="the places need 'lat' and 'lon'"):
         sample_points(grid(), xr.Dataset(coords={"station": ["a"]}))
+
+
+def test_cells_of_a_region_across_the_dateline_adjoin_over_it():
+    lon = np.array([-180.0, -179.0, -178.0, 177.0, 178.0, 179.0])
+    grid = xr.Dataset({"tas": (("lat", "lon"), np.ones((2, 6)))}, {"lat": [51.0, 52.0], "lon": lon})
+    np.testing.assert_allclose(cell_bounds(grid, "lon"), lon[:, None] + [-0.5, 0.5])
+    turned = grid.isel(lon=slice(None, None, -1))
+    np.testing.assert_allclose(
+        cell_bounds(turned, "lon"), turned["lon"].values[:, None] + [0.5, -0.5]
+    )
+    bands = LatitudeBands((50.5, 52.5), lon=(176.5, -177.5))
+    once = grid.assign_coords(lon=lon % 360).sortby("lon")
+    np.testing.assert_allclose(
+        region_weights(grid, bands).sum(), region_weights(once, bands).sum(), rtol=1e-12
+    )

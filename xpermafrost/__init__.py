@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .experiment import combine, with_scenarios
     from .fitted import FittedModel, load_model
     from .gis import from_cf, to_cf, to_geotiff, to_netcdf, to_profiles, to_vector
+    from .hybrid import fit_hybrid
     from .models import MODELS, register_model
     from .polygons import Polygons
     from .projection import project
@@ -52,6 +53,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "fit": "training",
     "fit_baseline": "baselines",
+    "fit_hybrid": "hybrid",
     "from_cf": "gis",
     "identify": "sources",
     "layer_coords": "schema",
@@ -97,6 +99,7 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_baseline",
+    "fit_hybrid",
     "from_cf",
     "identify",
     "layer_coords",

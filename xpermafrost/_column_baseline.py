@@ -14,8 +14,11 @@ from .windows import WindowSpec
 
 State = dict[str, Any]
 
-#: Where a calibration starts; its bounds take a profile from peat to bare mineral soil.
-SOIL = "tundra"
+#: Where calibrations start: soil and class of snow. The better in training is kept, by place.
+STARTS = (("tundra", "tundra"), ("boreal", "taiga"))
+
+#: Candidates of each calibration's first search.
+CANDIDATES = 64
 
 
 def column_forcing(ds: xr.Dataset) -> tuple[str, ...]:
@@ -39,26 +42,35 @@ def column_forcing(ds: xr.Dataset) -> tuple[str, ...]:
 
 def learn_column(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
     """Calibrate on the training months; nothing after them is looked at."""
-    from .physics.calibration import calibrate
-    from .physics.forcing import fill_gaps
+    from .physics import Surface, calibrate
 
     names = column_forcing(ds)
-    soil = ds["tsl"].sel({TIME: period}).compute()
+    soil = ds["tsl"].sel({TIME: period}).compute().assign_coords(_edges(ds))
     past = ds[list(names)].sel({TIME: slice(None, period.stop)}).compute()
-    found = calibrate(
-        fill_gaps(past),
-        soil.assign_coords(_edges(ds)),
-        soil=SOIL,
-        train=tuple(str(t)[:7] for t in soil[TIME].values[[0, -1]]),  # type: ignore[arg-type]
-    )
+    typical = past.groupby("time.month").mean(TIME)
+    years = tuple(str(t)[:7] for t in soil[TIME].values[[0, -1]])
+    forcing = _driving(past, typical)
+    found = [
+        calibrate(
+            forcing,
+            soil,
+            soil=profile,
+            surface=Surface(snow=snow),
+            train=years,  # type: ignore[arg-type]
+            candidates=CANDIDATES,
+        )
+        for profile, snow in STARTS
+    ]
+    error = xr.concat([one.report["rmse"] for one in found], dim="start")
     return {
         "spec": WindowSpec(length=1, horizon=0, features=names),
-        "parameters": found.parameters,
-        "report": found.report,
+        "parameters": [one.parameters for one in found],
+        "chosen": error.fillna(np.inf).argmin("start"),
+        "training_rmse": error.min("start"),
         "names": names,
         "bounds": layer_bounds(ds),
         "layers": {str(n): c.variable for n, c in soil.coords.items() if c.dims == (LAYER,)},
-        "typical": past.groupby("time.month").mean(TIME),
+        "typical": typical,
     }
 
 
@@ -67,26 +79,44 @@ def _edges(ds: xr.Dataset) -> dict[str, tuple[str, np.ndarray]]:
     return {"depth_top": (LAYER, bounds[:, 0]), "depth_bottom": (LAYER, bounds[:, 1])}
 
 
+def _driving(forcing: xr.Dataset, typical: xr.Dataset) -> xr.Dataset:
+    """Inner gaps filled by the training climatology; sunshine by date and latitude if unknown."""
+    from .physics import insolation
+
+    month = forcing[TIME].dt.month
+    out = forcing.copy()
+    for name, da in forcing.data_vars.items():
+        inner = da.ffill(TIME).notnull() & da.bfill(TIME).notnull()
+        usual = typical[name].sel(month=month).drop_vars("month")
+        filled = da.where(da.notnull() | ~inner, usual)
+        out[name] = filled.transpose(*da.dims).assign_attrs(da.attrs)
+    if "ts" not in out and "rsds" not in out and "lat" in out.coords:
+        sun = insolation(out[TIME], out["lat"])
+        out["rsds"] = sun.broadcast_like(out["tas"]).transpose(*out["tas"].dims)
+    return out
+
+
 def run_column(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
     """Run the calibrated column on the forcing of ``ds``, from its first month."""
-    from .physics.calibration import with_parameters
-    from .physics.simulation import SpinUp, simulate_soil
+    from .physics import SpinUp, Surface, simulate_soil, with_parameters
 
     require_variables(ds, state["names"], step="the soil column")
     forcing = ds[list(state["names"])].compute()
-    picks = {d: ds[d] for d in location_dims(state["parameters"])}
-    typical = state["typical"].sel(picks).sel(month=forcing[TIME].dt.month).drop_vars("month")
-    for name, da in forcing.data_vars.items():
-        inner = da.ffill(TIME).notnull() & da.bfill(TIME).notnull()
-        filled = da.where(da.notnull() | ~inner, typical[name])
-        forcing[name] = filled.transpose(*da.dims).assign_attrs(da.attrs)
-    soil, surface = with_parameters(SOIL, None, state["parameters"].sel(picks))
+    picks = {d: ds[d] for d in location_dims(state["chosen"])}
+    forcing = _driving(forcing, state["typical"].sel(picks))
     years = min(10, forcing.sizes[TIME] // 12)
-    run = simulate_soil(
-        forcing,
-        soil,
-        surface=surface,
-        layers=state["bounds"],
-        spin_up=SpinUp(years=years, cycles=30, tolerance=0.05),
-    )
-    return run["tsl"].drop_attrs().assign_coords(state["layers"])
+    chosen, answers = state["chosen"].sel(picks), []
+    for number, (profile, snow) in enumerate(STARTS):
+        numbers = state["parameters"][number].sel(picks)
+        soil, surface = with_parameters(
+            profile, Surface(snow=snow), numbers.where(chosen == number)
+        )
+        run = simulate_soil(
+            forcing,
+            soil,
+            surface=surface,
+            layers=state["bounds"],
+            spin_up=SpinUp(years=years, cycles=30, tolerance=0.05),
+        )
+        answers.append(run["tsl"].drop_attrs())
+    return answers[0].fillna(answers[1]).assign_coords(state["layers"])

@@ -14,7 +14,8 @@ import xarray as xr
 from ._accessor_diagnostics import OfArray, OfDataset
 
 if TYPE_CHECKING:
-    from .fitted import FittedModel
+    from .fitted import FittedModel, Predictor
+    from .hybrid import Fitted
     from .polygons import Polygons
     from .regions import LatitudeBands
     from .training import TrainingConfig
@@ -206,7 +207,7 @@ class PermafrostDataset(_Files, OfDataset):
 
     def project(
         self,
-        model: str | FittedModel = "gru",
+        model: str | Predictor = "gru",
         *,
         rcp: str | float | Sequence[str] | None = None,
         ssp: str | float | Sequence[str] | None = None,
@@ -245,7 +246,7 @@ class PermafrostDataset(_Files, OfDataset):
 
     def evaluate(
         self,
-        models: Sequence[str | FittedModel] | str | FittedModel | None = None,
+        models: Sequence[str | Fitted] | str | Fitted | None = None,
         *,
         baselines: Sequence[str] | str = "all",
         protocol: str = "default",

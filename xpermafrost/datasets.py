@@ -101,7 +101,9 @@ def _cached_file(name: str) -> Path:
     for package in (_sampleworld, physics):
         for source in sorted(Path(str(package.__file__)).parent.glob("*.py")):
             digest.update(source.read_bytes())
-    modules = ("schema.py",) if name == "grid" else ("schema.py", "experiment.py", "regions.py")
+    modules: tuple[str, ...] = ("schema.py",)
+    if name == "bands":
+        modules += ("experiment.py", "regions.py", "masks.py", "_reduce_kernels.py")
     for module in ("datasets.py", *modules):
         digest.update((Path(__file__).parent / module).read_bytes())
     return cache_folder() / f"simulated_alaska_{name}_{digest.hexdigest()[:12]}.nc"

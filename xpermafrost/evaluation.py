@@ -16,7 +16,8 @@ from .baselines import BASELINES, fit_baseline
 from .errors import DataError, LeakageError, MissingVariableError
 from .experiment import reference_of, scenarios_of
 from .features import RAHAMAN_FEATURES, default_features, needed_variables
-from .fitted import FittedModel, Predictor
+from .fitted import Predictor
+from .hybrid import Fitted
 from .models import MODELS
 from .preparation import Period, training_period
 from .projection import projected_changes, scenario_has
@@ -62,7 +63,7 @@ PROTOCOLS: dict[str, Protocol] = {
 
 def evaluate(
     ds: xr.Dataset,
-    models: Sequence[str | FittedModel] | str | FittedModel | None = None,
+    models: Sequence[str | Fitted] | str | Fitted | None = None,
     *,
     baselines: Sequence[str] | str = "all",
     protocol: str = "default",
@@ -89,8 +90,8 @@ def evaluate(
     ----------
     ds : Dataset
         Canonical with ``tsl``, or an experiment Dataset.
-    models : list of str or FittedModel, optional
-        Networks to fit, or fitted ones; by default the protocol's.
+    models : list of str, FittedModel or HybridModel, optional
+        Networks to fit, or what is fitted already; by default the protocol's.
     baselines : "all", list of str
         See :mod:`xpermafrost.baselines`; an empty list for none.
     protocol : {"default", "rahaman"}
@@ -133,7 +134,7 @@ def evaluate(
     plan = PROTOCOLS[choose("protocol", protocol, PROTOCOLS)]
     if models is None:
         models = plan.models
-    models = [models] if isinstance(models, str | FittedModel) else list(models)
+    models = [models] if isinstance(models, str | Fitted) else list(models)
     reference = reference_of(ds)
     period = training_period(reference, train or plan.train or _trained_on(models))
     test = test or plan.test
@@ -141,7 +142,7 @@ def evaluate(
     spec, left_out = _spec(reference, plan, models, length, horizon, features)
     wanted = [] if changes is None else _scenarios(ds, changes)
     chosen, without = _baselines(baselines, ds, spec.horizon, wanted)
-    fitted = [m for m in models if isinstance(m, FittedModel)]
+    fitted = [m for m in models if isinstance(m, Fitted)]
     _no_leak(fitted, span)
     years = (str(period[0])[:7], str(period[1])[:7])
     names = [m for m in models if isinstance(m, str)]
@@ -189,10 +190,10 @@ def evaluate(
     )
 
 
-def _trained_on(models: Sequence[str | FittedModel]) -> Period | None:
+def _trained_on(models: Sequence[str | Fitted]) -> Period | None:
     """Training period of what is fitted already, so that baselines see the same months."""
     for model in models:
-        if isinstance(model, FittedModel):
+        if isinstance(model, Fitted):
             return str(model.info["train_start"]), str(model.info["train_end"])
     return None
 
@@ -231,7 +232,7 @@ def _baselines(
 def _spec(
     ds: xr.Dataset,
     plan: Protocol,
-    models: Sequence[str | FittedModel],
+    models: Sequence[str | Fitted],
     length: int | None,
     horizon: int | None,
     features: Sequence[str] | None,
@@ -239,7 +240,7 @@ def _spec(
     for name in models:
         if isinstance(name, str):
             choose("model", name, MODELS)
-    ready = [m for m in models if isinstance(m, FittedModel)]
+    ready = [m for m in models if isinstance(m, Fitted)]
     if ready:  # what is fitted already sets the window that the others get
         first = ready[0].spec
         odd = [m.name for m in ready if m.spec.horizon != first.horizon]
@@ -292,7 +293,7 @@ def _test_span(
     return start, end
 
 
-def _no_leak(fitted: Sequence[FittedModel], span: tuple[np.datetime64, np.datetime64]) -> None:
+def _no_leak(fitted: Sequence[Fitted], span: tuple[np.datetime64, np.datetime64]) -> None:
     for model in fitted:
         start, end = (np.datetime64(str(model.info[k]), "M") for k in ("train_start", "train_end"))
         if span[0].astype("M8[M]") <= end and span[1].astype("M8[M]") >= start:

@@ -29,6 +29,13 @@ def cell_bounds(ds: xr.Dataset | xr.DataArray, name: str) -> np.ndarray:
     steps = np.diff(centre)
     if not (np.all(steps > 0) or np.all(steps < 0)):
         raise RegionError(f"{name!r} must increase or decrease throughout; sort it first.")
+    if name == "lon" and np.max(np.abs(steps)) > 360.0 - abs(centre[-1] - centre[0]) + 1e-6:
+        # a region across the dateline, sorted to -180..180: its cells adjoin the other way round
+        cut = int(np.argmax(np.abs(steps))) + 1
+        turn = np.where(np.arange(centre.size) < cut, np.sign(steps[0]) * 360.0, 0.0)
+        whole = np.roll(centre + turn, -cut)
+        bounds = cell_bounds(xr.Dataset(coords={name: whole}), name)
+        return np.roll(bounds, cut, axis=0) - turn[:, None]
     middle = centre[:-1] + steps / 2
     edges = np.concatenate([[centre[0] - steps[0] / 2], middle, [centre[-1] + steps[-1] / 2]])
     if name == "lat":

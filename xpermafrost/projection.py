@@ -10,12 +10,14 @@ import xarray as xr
 
 from . import __version__, bias
 from ._checks import check_monthly, choose, month_index, month_name, require_variables
+from .baselines import BASELINES, fit_baseline
 from .errors import DataError, MissingVariableError, TimeAxisError
 from .experiment import choose_scenarios, reference_of, scenarios_of, series_of
 from .features import needed_variables
 from .fitted import FittedModel, Predictor
+from .hybrid import HybridModel
 from .preparation import Period
-from .schema import FREEZING_POINT, HISTORICAL, SCENARIO, TIME, VARIABLES, name_axis
+from .schema import FREEZING_POINT, HISTORICAL, LAYER, SCENARIO, TIME, VARIABLES, name_axis
 from .training import TrainingConfig, fit
 
 Scenarios = str | float | Sequence[str] | None
@@ -26,7 +28,7 @@ _MIDDLE = ("rcp45", "ssp245", "rcp60", "ssp370")
 
 def project(
     ds: xr.Dataset,
-    model: str | FittedModel = "gru",
+    model: str | Predictor = "gru",
     *,
     rcp: Scenarios = None,
     ssp: Scenarios = None,
@@ -51,8 +53,9 @@ def project(
     ----------
     ds : Dataset
         An experiment Dataset, see :func:`xpermafrost.combine`.
-    model : str or FittedModel
-        A fitted model, or the name of a network that is first fitted on the reference.
+    model : str, FittedModel, HybridModel or FittedBaseline
+        What was fitted, or the name of a network or baseline that is first fitted on the
+        reference.
     rcp, ssp, scenario : str, list of str, or "all"
         ``rcp="8.5"``, ``ssp=["126", "585"]``, ``scenario="rcp85"``; by default every scenario.
     method : {"qdm", "eqm", "dqm", "scaling", "none"}
@@ -96,7 +99,9 @@ def project(
     """
     choose("members", members, ("mean", "all"))
     names = choose_scenarios(ds, rcp=rcp, ssp=ssp, scenario=scenario)  # type: ignore[arg-type]
-    if isinstance(model, str):
+    if isinstance(model, str) and model in BASELINES:
+        model = fit_baseline(model, ds, train=train)
+    elif isinstance(model, str):
         model = fit(
             ds,
             model,
@@ -107,11 +112,13 @@ def project(
             device=device,
             progress=progress,
         )
-    if not isinstance(model, FittedModel):
+    if not (hasattr(model, "predict") and hasattr(model, "spec")):
         raise DataError(
-            f"project needs a network's name or a FittedModel; got {type(model).__name__}. For "
-            "baselines: predictor.predict(scenario_forcing(ds, names, variables=...)[name])."
+            "project needs the name of a network or baseline, or what fit, fit_hybrid, "
+            f"fit_baseline or load_model return; got {type(model).__name__}."
         )
+    if members == "all" and not isinstance(model, FittedModel | HybridModel):
+        raise DataError(f"{model.name!r} has no members; leave members='all' out.")
     forcing = scenario_forcing(
         ds,
         names,
@@ -129,25 +136,37 @@ def project(
     )
     out = out.assign_coords(outside_training_range=share)
     call = (
-        f"xpermafrost {__version__}: project(model={model.id}, scenario={names}, "
+        f"xpermafrost {__version__}: project(model={out.attrs['model']}, scenario={names}, "
         f"adjustment={method}, {forcing[names[0]].attrs.get('adjustment', '')})"
     )
     return out.assign_attrs(
         history="\n".join(line for line in (str(ds.attrs.get("history", "")), call) if line),
         adjustment=method,
-        outside_training_range=f"{float(share.mean()):.4f} of all inputs",
+        outside_training_range=_share_text(share),
         **({"simulated": ds.attrs["simulated"]} if "simulated" in ds.attrs else {}),
     )
 
 
 def _one(
-    model: FittedModel, forcing: xr.Dataset, start: np.datetime64, members: str, device: str
+    model: Predictor, forcing: xr.Dataset, start: np.datetime64, members: str, device: str
 ) -> tuple[xr.DataArray, xr.DataArray]:
-    index = model.check_inputs(forcing)
-    raw = model.features(forcing)
+    """Prediction, and the share of inputs outside the training range (unknown for baselines)."""
     future = {TIME: slice(start, None)}
-    out = model.predict_features(raw, index=index, members=members, device=device).sel(future)
-    return out, model.outside_range(raw).sel(future)
+    if isinstance(model, FittedModel):
+        index = model.check_inputs(forcing)
+        raw = model.features(forcing)
+        out = model.predict_features(raw, index=index, members=members, device=device)
+        return out.sel(future), model.outside_range(raw).sel(future)
+    if isinstance(model, HybridModel):
+        out = model.predict(forcing, members=members, device=device).sel(future)
+        return out, model.outside_training_range(forcing).sel(future)
+    out = model.predict(forcing).sel(future)
+    return out, out.isel({LAYER: 0}, drop=True).drop_attrs() * np.nan
+
+
+def _share_text(share: xr.DataArray) -> str:
+    mean = float(share.mean())
+    return "unknown" if np.isnan(mean) else f"{mean:.4f} of all inputs"
 
 
 def future_start(ds: xr.Dataset) -> np.datetime64:

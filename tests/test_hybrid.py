@@ -1,0 +1,81 @@
+"""The hybrid: a column, and a network on what it leaves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import xpermafrost as xp
+from xpermafrost import testing
+from xpermafrost.errors import DataError, LeakageError, MissingVariableError
+from xpermafrost.hybrid import COLUMN, fit_hybrid
+
+SMALL = {
+    "length": 12,
+    "options": {"hidden": 8},
+    "config": xp.TrainingConfig(epochs=3),
+    "jobs": 1,
+    "progress": False,
+}
+
+
+@pytest.fixture(scope="module")
+def world():
+    return testing.experiment(locations=["cold", "warm"])
+
+
+@pytest.fixture(scope="module")
+def hybrid(world):
+    return fit_hybrid(world, "gru", train=("2001", "2006"), **SMALL)
+
+
+def test_it_is_the_column_and_the_network(world, hybrid):
+    reference = xp.experiment.reference_of(world)
+    column = hybrid.column.predict(reference)
+    rest = hybrid.net.predict(reference.assign({COLUMN: (column + 273.15).assign_attrs(units="K")}))
+    out = hybrid.predict(reference)
+    np.testing.assert_allclose(out, column.transpose(*rest.dims) + rest, atol=1e-4)
+    assert out.attrs["model"] == hybrid.id
+    assert out.attrs["units"] == "degree_Celsius"
+    assert hybrid.name == "column+gru"
+    assert COLUMN not in hybrid.spec.features
+    assert {"tas", "snd"} <= set(hybrid.spec.features)
+
+
+def test_no_month_after_training_is_looked_at(world, hybrid):
+    reference = xp.experiment.reference_of(world)
+    later = reference["time.year"] > 2006
+    spoilt = reference.assign(
+        tsl=reference["tsl"].where(~later, 300.0).assign_attrs(reference["tsl"].attrs)
+    )
+    other = fit_hybrid(spoilt, "gru", train=("2001", "2006"), **SMALL)
+    np.testing.assert_array_equal(other.predict(reference), hybrid.predict(reference))
+
+
+def test_it_is_projected_and_evaluated_as_a_network(world, hybrid):
+    out = world.permafrost.project(hybrid, rcp="8.5")
+    assert out.dims == ("scenario", "band", "layer", "time")
+    assert bool(out.notnull().all())
+    assert float(out["outside_training_range"].max()) > 0
+    scores = world.permafrost.evaluate(
+        hybrid, baselines=["climatology", "column"], bootstrap=0, changes=["rcp85"]
+    )
+    assert scores["model"].values.tolist() == ["column+gru", "climatology", "column"]
+    assert bool(scores["rmse_pooled"].notnull().all())
+    with pytest.raises(LeakageError, match="overlap the training months 2001-01 to 2006-12"):
+        world.permafrost.evaluate(hybrid, baselines=[], test=("2005", "2008"))
+
+
+def test_baselines_are_projected_by_name(world):
+    out = world.permafrost.project("ridge", rcp="8.5", train=("2001", "2006"))
+    assert out.dims == ("scenario", "band", "layer", "time")
+    assert out.attrs["model"] == "ridge"
+    assert out.attrs["outside_training_range"] == "unknown"
+    with pytest.raises(DataError, match="'ridge' has no members"):
+        world.permafrost.project("ridge", rcp="8.5", members="all", train=("2001", "2006"))
+
+
+def test_it_needs_snow(world):
+    reference = xp.experiment.reference_of(world).drop_vars("snd")
+    with pytest.raises(MissingVariableError, match="the soil column needs 'ts' or 'tas', and snow"):
+        fit_hybrid(reference, "gru", **SMALL)
