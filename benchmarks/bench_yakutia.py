@@ -23,7 +23,7 @@ TRAIN, TEST = ("1964", "2013"), ("2014", "2023")
 VARIABLES = ("tas", "pr", "snd")
 KINDS = ("", ":anomaly", ":memory12", ":memory36")
 FEATURES = [v + kind for kind in KINDS for v in VARIABLES] + ["month_sin", "month_cos"]
-BASELINES = ["climatology", "trend", "ridge", "boosting"]
+BASELINES = ["climatology", "trend", "ridge", "boosting", "column"]
 
 
 def main() -> None:
@@ -43,12 +43,16 @@ def main() -> None:
         ds, list(MODELS), train=TRAIN, features=FEATURES, members=options.members, config=config
     )
     print(f"{len(fitted) * options.members} networks in {time.perf_counter() - begin:.0f} s")
+    hybrid = xp.fit_hybrid(
+        ds, "gru", train=TRAIN, features=FEATURES, members=options.members, config=config
+    )
+    nets, fitted = list(fitted), [*fitted, hybrid]
     # Without the persistences a month needs no observed month before it: more months are scored.
     for baselines in (BASELINES, "all"):
         scores = xp.evaluate(ds, fitted, baselines=baselines, test=TEST)
         print(f"{int(scores['n'].sum())} values; rows: mean of {options.members} members")
         print(xp.scoreboard(scores).to_string(float_format="{:.3f}".format))
-    for model in fitted:
+    for model in nets:
         alone = [replace(model, nets=(net,)) for net in model.nets]
         rmse = [
             float(xp.evaluate(ds, one, baselines=[], test=TEST, bootstrap=0)["rmse_pooled"][0])

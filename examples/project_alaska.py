@@ -49,7 +49,11 @@ say(f"sample world: {dict(ds.sizes)}")
 # Train on the first 18 years, project the four scenarios to 2100.
 config = xp.TrainingConfig(epochs=options.epochs)
 fitted = [
-    ds.permafrost.fit(name, members=options.members, config=config) for name in options.models
+    # "column+gru": the calibrated soil column, and a network on what it leaves
+    xp.fit_hybrid(ds, name.removeprefix("column+"), members=options.members, config=config)
+    if name.startswith("column+")
+    else ds.permafrost.fit(name, members=options.members, config=config)
+    for name in options.models
 ]
 say(f"trained: {', '.join(model.id for model in fitted)}")
 

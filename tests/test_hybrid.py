@@ -79,3 +79,19 @@ def test_it_needs_snow(world):
     reference = xp.experiment.reference_of(world).drop_vars("snd")
     with pytest.raises(MissingVariableError, match="the soil column needs 'ts' or 'tas', and snow"):
         fit_hybrid(reference, "gru", **SMALL)
+
+
+def test_hybrids_have_names(world):
+    quick = {"config": SMALL["config"], "progress": False}
+    scores = world.permafrost.evaluate(
+        ["column+tcn", "gru"], baselines=[], length=6, bootstrap=0, jobs=1, **quick
+    )
+    assert scores["model"].values.tolist() == ["column+tcn", "gru"]
+    out = world.permafrost.project("column+gru", rcp="8.5", **quick)
+    assert out.attrs["model"].startswith("column+gru-")
+    with pytest.raises(
+        DataError, match="reads the month that it answers; horizon=1"
+    ):
+        world.permafrost.evaluate(["column+gru"], horizon=1, **quick)
+    with pytest.raises(xp.errors.UnknownNameError, match="unknown model 'gur'; did you mean 'gru'"):
+        world.permafrost.evaluate(["column+gur"], **quick)

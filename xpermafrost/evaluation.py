@@ -17,12 +17,12 @@ from .errors import DataError, LeakageError, MissingVariableError
 from .experiment import reference_of, scenarios_of
 from .features import RAHAMAN_FEATURES, default_features, needed_variables
 from .fitted import Predictor
-from .hybrid import Fitted
+from .hybrid import Fitted, architecture, fit_named
 from .models import MODELS
 from .preparation import Period, training_period
 from .projection import projected_changes, scenario_has
 from .schema import FREEZING_POINT, LAYER, TIME, location_dims, name_axis
-from .training import TrainingConfig, fit_many
+from .training import TrainingConfig
 from .windows import WindowSpec
 
 
@@ -91,7 +91,8 @@ def evaluate(
     ds : Dataset
         Canonical with ``tsl``, or an experiment Dataset.
     models : list of str, FittedModel or HybridModel, optional
-        Networks to fit, or what is fitted already; by default the protocol's.
+        Networks to fit, ``"column+gru"`` for a hybrid, or what is fitted already; by
+        default the protocol's.
     baselines : "all", list of str
         See :mod:`xpermafrost.baselines`; an empty list for none.
     protocol : {"default", "rahaman"}
@@ -147,7 +148,7 @@ def evaluate(
     years = (str(period[0])[:7], str(period[1])[:7])
     names = [m for m in models if isinstance(m, str)]
     if names:
-        fitted += fit_many(
+        fitted += fit_named(
             reference,
             names,
             train=years,
@@ -239,7 +240,7 @@ def _spec(
 ) -> tuple[WindowSpec, list[str]]:
     for name in models:
         if isinstance(name, str):
-            choose("model", name, MODELS)
+            choose("model", architecture(name), MODELS)
     ready = [m for m in models if isinstance(m, Fitted)]
     if ready:  # what is fitted already sets the window that the others get
         first = ready[0].spec

@@ -15,17 +15,21 @@ from torch import nn
 
 from ._checks import require_variables
 from .baselines import FittedBaseline, fit_baseline
+from .errors import DataError
 from .experiment import reference_of
 from .features import default_features
 from .fitted import FittedModel
 from .preparation import Period, training_period
 from .products import soil_temperature
 from .schema import FREEZING_POINT, TIME
-from .training import TrainingConfig, fit
+from .training import TrainingConfig, fit, fit_many
 from .windows import WindowSpec
 
 #: The column's answer as a variable [K] that the network reads, one feature a layer.
 COLUMN = "tsl_column"
+
+#: Names of hybrids in ``evaluate`` and ``project`` begin so.
+PREFIX = "column+"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +49,12 @@ class HybridModel:
     @property
     def name(self) -> str:
         """``column+gru`` and the like."""
-        return f"column+{self.net.name}"
+        return f"{PREFIX}{self.net.name}"
 
     @property
     def id(self) -> str:
         """As that of the network: architecture and hash."""
-        return f"column+{self.net.id}"
+        return f"{PREFIX}{self.net.id}"
 
     @property
     def info(self) -> dict[str, Any]:
@@ -157,10 +161,63 @@ def fit_hybrid(
 Fitted = FittedModel | HybridModel
 
 
+def architecture(name: str) -> str:
+    """Name of the network in ``"gru"`` or ``"column+gru"``.
+
+    Examples
+    --------
+    >>> architecture("column+gru")
+    'gru'
+    """
+    return name.removeprefix(PREFIX)
+
+
+def fit_named(
+    ds: xr.Dataset,
+    names: Sequence[str],
+    *,
+    train: Period | str | None,
+    length: int,
+    horizon: int,
+    features: Sequence[str] | None,
+    members: int,
+    seed: int,
+    config: TrainingConfig | None,
+    device: str,
+    jobs: int | None,
+    progress: bool | None,
+) -> list[Fitted]:
+    """Train networks side by side, and hybrids (``"column+gru"``) after them, in their order."""
+    hybrids = [name for name in names if name.startswith(PREFIX)]
+    if hybrids and horizon:
+        raise DataError(
+            f"{hybrids[0]!r} reads the month that it answers; horizon={horizon} does not. "
+            "Leave it out, or type horizon=0."
+        )
+    common: dict[str, Any] = {
+        "train": train,
+        "length": length,
+        "features": features,
+        "members": members,
+        "seed": seed,
+        "config": config,
+        "device": device,
+        "jobs": jobs,
+        "progress": progress,
+    }
+    alone = [name for name in names if name not in hybrids]
+    made: dict[str, Fitted] = {}
+    if alone:
+        made.update(zip(alone, fit_many(ds, alone, horizon=horizon, **common), strict=True))
+    for name in hybrids:
+        made[name] = fit_hybrid(ds, architecture(name), **common)
+    return [made[name] for name in names]
+
+
 def _with_column(ds: xr.Dataset, answer: xr.DataArray) -> xr.Dataset:
     own = (answer + FREEZING_POINT).drop_attrs().assign_attrs(units="K")
     keep = [n for n in ds.data_vars if TIME not in ds[n].dims or n != COLUMN]
     return ds[keep].assign({COLUMN: own})
 
 
-__all__ = ["Fitted", "HybridModel", "fit_hybrid"]
+__all__ = ["Fitted", "HybridModel", "architecture", "fit_hybrid", "fit_named"]

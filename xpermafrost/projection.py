@@ -15,10 +15,10 @@ from .errors import DataError, MissingVariableError, TimeAxisError
 from .experiment import choose_scenarios, reference_of, scenarios_of, series_of
 from .features import needed_variables
 from .fitted import FittedModel, Predictor
-from .hybrid import HybridModel
+from .hybrid import HybridModel, fit_named
 from .preparation import Period
 from .schema import FREEZING_POINT, HISTORICAL, LAYER, SCENARIO, TIME, VARIABLES, name_axis
-from .training import TrainingConfig, fit
+from .training import TrainingConfig
 
 Scenarios = str | float | Sequence[str] | None
 
@@ -54,8 +54,8 @@ def project(
     ds : Dataset
         An experiment Dataset, see :func:`xpermafrost.combine`.
     model : str, FittedModel, HybridModel or FittedBaseline
-        What was fitted, or the name of a network or baseline that is first fitted on the
-        reference.
+        What was fitted, or the name of a network, hybrid (``"column+gru"``) or baseline that is
+        first fitted on the reference.
     rcp, ssp, scenario : str, list of str, or "all"
         ``rcp="8.5"``, ``ssp=["126", "585"]``, ``scenario="rcp85"``; by default every scenario.
     method : {"qdm", "eqm", "dqm", "scaling", "none"}
@@ -102,16 +102,20 @@ def project(
     if isinstance(model, str) and model in BASELINES:
         model = fit_baseline(model, ds, train=train)
     elif isinstance(model, str):
-        model = fit(
+        model = fit_named(
             ds,
-            model,
+            [model],
             train=train,
+            length=24,
+            horizon=0,
+            features=None,
             members=n_members,
             seed=seed,
             config=config,
             device=device,
+            jobs=None,
             progress=progress,
-        )
+        )[0]
     if not (hasattr(model, "predict") and hasattr(model, "spec")):
         raise DataError(
             "project needs the name of a network or baseline, or what fit, fit_hybrid, "
