@@ -239,3 +239,21 @@ def test_features_of_chunks_stations_and_grids(ds, unchanged):
         cube = build_features(grid, ("tas", "elevation", "month_sin"))
         build_features(ds, ("tas", "tas:mean12"))
     assert cube.dims == ("lat", "lon", "time", "feature")
+
+
+def test_snow_resistance_is_depth_over_conductivity(ds):
+    from xpermafrost.physics import snow
+
+    cube = build_features(ds, ("snd", "snow_resistance", "snow_resistance:taiga"))
+    assert needed_variables(("snow_resistance:taiga",)) == ("snd",)
+    assert cube.attrs == {}
+    january = cube.isel(time=0, band=0)
+    depth, tundra, taiga = january.values.astype("float64")
+    density = float(snow.class_density(np.array(depth), np.array(15), kind="tundra"))
+    np.testing.assert_allclose(tundra, depth / snow.conductivity(np.array(density)), rtol=1e-5)
+    assert taiga > tundra  # lighter snow insulates better
+    bare = ds["snd"] == 0
+    assert bool(bare.any())
+    assert float(cube.sel(feature="snow_resistance").where(bare).max()) == 0.0
+    with pytest.raises(UnknownNameError, match="unknown snow class 'tiaga'; did you mean 'taiga'"):
+        build_features(ds, ("snow_resistance:tiaga",))

@@ -11,6 +11,8 @@ Every feature of a month uses that month and earlier ones only. Names are a smal
 ``tas:memory36``           exponential memory of that anomaly, e-folding time 36 months
 ``tas:thaw12``             thawing degree days of the last 12 months [K d]
 ``tas:freeze12``           freezing degree days of the last 12 months [K d]
+``snow_resistance``        thermal resistance of the snow of ``snd`` [m2 K W-1], density of tundra
+                           snow by depth and date; ``snow_resistance:taiga`` and other classes
 ``scenario_signal``        deseasonalised multi-year anomaly of longwave radiation
 ``scenario_signal:rahaman``  the first study's z of the same
 ``year``                   calendar year; it extrapolates, so it is never a default
@@ -55,6 +57,7 @@ RAHAMAN_FEATURES = (
 _DERIVED = re.compile(r"^(?P<name>[a-z_]+):(?P<kind>mean|thaw|freeze|memory)(?P<months>[1-9]\d*)$")
 _SIGNALS = ("scenario_signal", "scenario_signal:rahaman")
 _MONTH_DAYS = 365.25 / 12
+_SNOW = "snow_resistance"
 
 
 def default_features(ds: xr.Dataset) -> tuple[str, ...]:
@@ -87,6 +90,8 @@ def needed_variables(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name in _SIGNALS:
             found["rlds"] = None
+        elif name.split(":")[0] == _SNOW:
+            found["snd"] = None
         elif name not in (*SEASON, "year"):
             found[name.split(":")[0]] = None
     return tuple(found)
@@ -276,6 +281,8 @@ def _columns(
         method = "rahaman" if name.endswith("rahaman") else "deseasonalised"
         da = scenario_signal(ds["rlds"], statistics, method=method, length=length)
         return [(name, _fit(da, template))]
+    if name.split(":")[0] == _SNOW:
+        return [(name, _fit(_snow_resistance(ds["snd"], name), template))]
     if ":" in name:
         return [(name, _fit(_derived(ds, name, statistics), template))]
     da = ds[name]
@@ -288,6 +295,15 @@ def _columns(
             for k, c in enumerate(classes)
         ]
     return [(name, _fit(da, template))]
+
+
+def _snow_resistance(depth: xr.DataArray, name: str) -> xr.DataArray:
+    """Depth over conductivity, by the density of a snow class in the middle of the month."""
+    from .physics.snow import class_density, thermal_resistance
+
+    kind = name.partition(":")[2] or "tundra"
+    day = depth[TIME].dt.dayofyear + 14
+    return thermal_resistance(depth, class_density(depth, day, kind=kind))  # type: ignore[arg-type]
 
 
 def _layer_tags(da: xr.DataArray) -> list[tuple[int, str]]:
