@@ -14,6 +14,8 @@ from ._time import find_time, to_dates
 
 # Scalars that say how a GRIB message was made, not where or when it is.
 _SCALARS = ("step", "surface", "number", "valid_time", "depthBelowLandLayer", "expver")
+#: ``expver`` of final and of preliminary (ERA5T) data.
+FINAL, EARLY = "0001", "0005"
 _PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
 
 
@@ -35,11 +37,14 @@ def clean(ds: xr.Dataset) -> Cleaned:
     ds, notes = _unpack(ds)
     if "step" in ds.dims and ds.sizes["step"] > 1:
         ds = _join_steps(ds)
-    early, told = _preliminary(ds)
-    notes += told
+    else:
+        ds = _at_valid_time(ds)
     if "expver" in ds.dims:
-        ds = _join_expver(ds)
         notes.append("expver 0001 preferred to 0005")
+        ds = expver_along_time(ds)
+        if "expver" not in ds.coords:
+            notes.append("which months are preliminary is not known: the data are lazy")
+    early = _preliminary(ds)
     for name in ("step", "number"):
         if name in ds.dims and ds.sizes[name] == 1:
             ds = ds.squeeze(name, drop=True)
@@ -68,6 +73,20 @@ def _unpack(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     bare = ds[packed].drop_vars(list(ds.coords))
     decoded = xr.decode_cf(bare, decode_times=False, decode_coords=False)
     return ds.assign({n: decoded[n] for n in packed}), [f"unpacked: {', '.join(map(str, packed))}"]
+
+
+def _at_valid_time(ds: xr.Dataset) -> xr.Dataset:
+    """A value of one lead time holds when the forecast has run so far, not when it began.
+
+    Monthly means of accumulations begin at 18 UTC of the last day of the month before.
+    """
+    known = TIME in ds.coords and "step" in ds.coords
+    if not known or ds[TIME].dtype.kind != "M" or ds["step"].dtype.kind != "m":
+        return ds
+    lead = ds["step"].values.ravel()[0]
+    if np.isnat(lead) or lead == np.timedelta64(0):
+        return ds
+    return ds.assign_coords({TIME: ds[TIME] + lead})
 
 
 def _join_steps(ds: xr.Dataset) -> xr.Dataset:
@@ -110,57 +129,55 @@ def _holds(ds: xr.Dataset, at: int) -> bool:
     return any(bool(da.isel({TIME: at}).notnull().any()) for da in ds.values() if TIME in da.dims)
 
 
-def _preliminary(ds: xr.Dataset) -> tuple[tuple[str, ...], list[str]]:
+def _preliminary(ds: xr.Dataset) -> tuple[str, ...]:
     """Months with values of ERA5T: ``expver`` 0005, or beyond the end that ARCO-ERA5 declares."""
     name = find_time(ds)
     if name is None or name not in ds.coords:
-        return (), []
-    if "expver" in ds.dims:
-        early = _early_half(ds, name)
-        if early is None:
-            return (), ["which months are preliminary is not known: the data are lazy"]
-    elif "expver" in ds.variables and ds["expver"].dims == (name,):
-        early = _is_early(ds["expver"].values)
+        return ()
+    if "expver" in ds.variables and ds["expver"].dims in ((name,), ()):
+        labels = np.broadcast_to(ds["expver"].values, ds.sizes[name])
+        early = np.array([version(label) == EARLY for label in labels.tolist()])
     elif "valid_time_stop_era5t" in ds.attrs and ds[name].dtype.kind == "M":
         final = np.datetime64(str(ds.attrs.get("valid_time_stop", "2262-01-01"))[:10])
         early = ds[name].values >= final + np.timedelta64(1, "D")
     else:
-        return (), []
-    if not early.any():
-        return (), []
+        return ()
     stamps = to_dates(ds[name].rename({name: TIME}) if name != TIME else ds[name])
-    return tuple(month_name(int(m)) for m in np.unique(month_index(stamps)[early])), []
+    return tuple(month_name(int(m)) for m in np.unique(month_index(stamps)[early]))
 
 
-def _is_early(labels: np.ndarray) -> np.ndarray:
-    return np.array([str(label).strip().lstrip("0") == "5" for label in labels.tolist()])
+def version(label: object) -> str:
+    """``"0001"`` or ``"0005"`` of an ``expver`` in any spelling; what has none is final.
+
+    Examples
+    --------
+    >>> version("0005"), version(5), version(1.0), version(b"0005"), version(float("nan"))
+    ('0005', '0005', '0001', '0005', '0001')
+    """
+    text = (label.decode() if isinstance(label, bytes) else str(label)).strip()
+    return FINAL if text in ("", "nan") else text.removesuffix(".0").zfill(4)
 
 
-def _early_half(ds: xr.Dataset, name: str) -> np.ndarray | None:
-    """Stamps at which a variable has values under 0005 only; None if that needs computing."""
-    fields = [da for da in ds.data_vars.values() if {"expver", name} <= set(da.dims)]
-    if any(da.chunks is not None for da in fields):
-        return None
-    label = _is_early(ds["expver"].values)
-    found = np.zeros(ds.sizes[name], dtype=bool)
-    for da in fields if label.any() and not label.all() else []:
-        others = [dim for dim in da.dims if dim != name]
-        final = da.isel(expver=~label).notnull().any(others).values
-        early = da.isel(expver=label).notnull().any(others).values
-        found |= early & ~final
-    return found
+def expver_along_time(ds: xr.Dataset) -> xr.Dataset:
+    """The legacy layout (a half for 0001, a half for 0005) as the new one: a label for each time.
 
-
-def _join_expver(ds: xr.Dataset) -> xr.Dataset:
-    labels = [str(value).strip().lstrip("0") for value in ds["expver"].values.tolist()]
-    order = sorted(range(len(labels)), key=lambda i: labels[i])
-    parts = [ds.isel(expver=i, drop=True) for i in order]
-    joined = parts[0]
-    for part in parts[1:]:
-        joined = joined.map(
-            lambda da, other=part: (
-                da.where(da.notnull(), other[da.name]) if "expver" in ds[da.name].dims else da
-            ),
-            keep_attrs=True,
-        )
-    return joined
+    The label is 0005 where a variable has values under 0005 only. Lazy data are joined and not
+    looked into: they get no label.
+    """
+    labels = [version(label) for label in ds["expver"].values.tolist()]
+    halves = {labels[i]: ds.isel(expver=int(i), drop=True) for i in np.argsort(labels)}
+    named = [name for name, da in ds.data_vars.items() if "expver" in da.dims]
+    time, (joined, *others) = find_time(ds), halves.values()
+    for other in others:
+        filled = {n: joined[n].where(joined[n].notnull(), other[n]) for n in named}
+        joined = joined.assign({n: da.assign_attrs(ds[n].attrs) for n, da in filled.items()})
+    if time is None or any(ds[n].chunks is not None for n in named):
+        return joined
+    worst = np.full(ds.sizes[time], FINAL)
+    for name in (n for n in named if time in ds[n].dims):
+        own = np.full(ds.sizes[time], FINAL)
+        for label, half in reversed(halves.items()):  # the final one has the last word
+            held = half[name].notnull().any([dim for dim in half[name].dims if dim != time])
+            own = np.where(held, label, own)
+        worst = np.where(own > worst, own, worst)
+    return joined.assign_coords(expver=(time, worst))

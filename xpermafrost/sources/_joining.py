@@ -15,6 +15,7 @@ import xarray as xr
 
 from .._checks import month_index, month_name
 from ..errors import DataError, DimensionError, TimeAxisError
+from ._grib import FINAL, expver_along_time, version
 from ._time import find_time, first_of_month, to_dates
 
 #: Differences of coordinates [degree] that come from rounding, not from another grid.
@@ -103,7 +104,7 @@ def _labelled(pieces: list[Piece], time: str) -> list[Piece]:
     out = []
     for piece in pieces:
         if "expver" not in piece.ds.coords:
-            final = np.full(piece.ds.sizes[time], "0001")
+            final = np.full(piece.ds.sizes[time], FINAL)
             piece = Piece(piece.name, piece.ds.assign_coords(expver=(time, final)))
         out.append(piece)
     return out
@@ -142,11 +143,11 @@ def _on_first_grid(parts: list[xr.Dataset], time: str | None) -> list[xr.Dataset
 
 def _worst(labels: list[xr.DataArray], time: xr.DataArray) -> xr.DataArray:
     """Per time the highest ``expver``: a month that is preliminary in one file is preliminary."""
-    worst = np.full(time.size, "0001", dtype="<U4")
+    worst = np.full(time.size, FINAL)
     stamps = time.to_index()
     for label in labels:
         at = stamps.get_indexer(label[time.name].to_index())
-        values = np.asarray([str(v).zfill(4) for v in label.values], dtype="<U4")
+        values = np.array([version(v) for v in label.values.tolist()])
         worst[at] = np.where(values > worst[at], values, worst[at])
     return xr.DataArray(worst, dims=time.dims, attrs=labels[0].attrs)
 
@@ -193,7 +194,7 @@ def _one_time_axis(pieces: Sequence[Piece]) -> list[Piece]:
     for piece in pieces:
         ds, own = piece.ds, find_time(piece.ds)
         if "expver" in ds.dims and own is not None:
-            ds = _expver_along_time(ds, own)
+            ds = expver_along_time(ds)
         if own is not None:
             name = name or own
             if own != name:
@@ -204,22 +205,6 @@ def _one_time_axis(pieces: Sequence[Piece]) -> list[Piece]:
     if name is None or not _monthly_but_for_stamps(out, name):
         return out
     return [Piece(piece.name, _stamp_months(piece.ds, name)) for piece in out]
-
-
-def _expver_along_time(ds: xr.Dataset, time: str) -> xr.Dataset:
-    """The legacy layout (a half for 0001, a half for 0005) as the new one (a label a time)."""
-    order = np.argsort([str(v).lstrip("0") for v in ds["expver"].values])
-    halves = [ds.isel(expver=i, drop=True) for i in order]
-    named = [n for n, da in ds.data_vars.items() if "expver" in da.dims]
-    joined, final = halves[0], np.zeros(ds.sizes[time], dtype=bool)
-    for name in named:
-        others = [dim for dim in halves[0][name].dims if dim != time]
-        final |= halves[0][name].notnull().any(others).values
-        for other in halves[1:]:
-            filled = joined[name].where(joined[name].notnull(), other[name])
-            joined = joined.assign({name: filled.assign_attrs(ds[name].attrs)})
-    labels = np.where(final, "0001", "0005")
-    return joined.assign_coords(expver=(time, labels))
 
 
 def _monthly_but_for_stamps(pieces: Sequence[Piece], time: str) -> bool:

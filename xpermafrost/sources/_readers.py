@@ -65,7 +65,13 @@ def _finish(ds: xr.Dataset, chunks: Chunks) -> xr.Dataset:
 
 def read_netcdf(path: Path, chunks: Chunks) -> list[xr.Dataset]:
     """One NetCDF file; a duration stays a number with units, but for the lead time of GRIB."""
-    ds = xr.open_dataset(path, engine="netcdf4", chunks=chunks, decode_timedelta=False)
+    try:
+        ds = xr.open_dataset(path, engine="netcdf4", chunks=chunks, decode_timedelta=False)
+    except ValueError as error:
+        if "decode time" not in str(error):
+            raise
+        # "months since" of a calendar with months of several lengths; `to_dates` reads it
+        ds = xr.open_dataset(path, engine="netcdf4", chunks=chunks, decode_times=False)
     if "step" in ds.coords and "units" in ds["step"].attrs:
         step = xr.decode_cf(ds[["step"]].reset_coords(), decode_timedelta=True)["step"]
         ds = ds.assign_coords(step=step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import cftime
@@ -21,6 +22,9 @@ TIME_NAMES = (TIME, "valid_time", "date", "forecast_reference_time", "t", "month
 
 _STEP = "standardize"
 
+# The calendar of such an axis counts months and no days ("360" in IRI's files).
+_MONTHS_SINCE = re.compile(r"months? since (?P<year>\d{4})-(?P<month>\d{1,2})(-0?1)?\b(?!-)")
+
 
 def find_time(ds: xr.Dataset) -> str | None:
     """Name of the time dimension of ``ds``, or None for static fields.
@@ -30,20 +34,49 @@ def find_time(ds: xr.Dataset) -> str | None:
     >>> find_time(xr.Dataset(coords={"valid_time": [0, 1]}))
     'valid_time'
     """
-    return next((name for name in TIME_NAMES if name in ds.dims), None)
+    named = next((name for name in TIME_NAMES if name in ds.dims), None)
+    if named is not None:
+        return named
+    return next((str(dim) for dim in ds.dims if dim in ds.coords and _holds_dates(ds[dim])), None)
+
+
+def _holds_dates(coord: xr.DataArray) -> bool:
+    """Whether a coordinate under any name is one of time, by its values or CF attributes."""
+    if coord.dtype.kind == "M" or coord.attrs.get("standard_name") == TIME:
+        return True
+    if coord.dtype == object:
+        return bool(coord.size) and isinstance(coord.values.ravel()[0], cftime.datetime)
+    return coord.attrs.get("axis") == "T" or " since " in str(coord.attrs.get("units", ""))
 
 
 def to_dates(time: xr.DataArray) -> xr.DataArray:
-    """Decode an integer ``YYYYMMDD`` or an undecoded "days since" axis; dates pass."""
+    """Decode ``YYYYMMDD`` or an undecoded "days since" or "months since" axis; dates pass."""
     if np.issubdtype(time.dtype, np.datetime64) or time.dtype == object:
         return time
-    if "since" in str(time.attrs.get("units", "")):
-        decoded = xr.decode_cf(xr.Dataset(coords={TIME: (TIME, time.values, time.attrs)}))
-        return decoded[TIME]
-    values = np.asarray(time.values)
-    if np.issubdtype(values.dtype, np.integer) and _are_stamps(values):
-        days = [f"{v // 10000:04d}-{v // 100 % 100:02d}-{v % 100:02d}" for v in values.tolist()]
-        return xr.DataArray(np.array(days, dtype="datetime64[ns]"), dims=TIME, name=TIME)
+    units, values = str(time.attrs.get("units", "")), np.asarray(time.values)
+    months = _MONTHS_SINCE.match(units)
+    if months:
+        # whole months of the calendar; 0.5 is the middle of one
+        first = int(months["year"]) * 12 + int(months["month"]) - 1
+        stamps = first_of_month(first + np.floor(values).astype("int64"))
+        return xr.DataArray(stamps, dims=TIME, name=TIME)
+    if "since" in units:
+        try:
+            return xr.decode_cf(xr.Dataset(coords={TIME: (TIME, values, time.attrs)}))[TIME]
+        except (ValueError, OverflowError) as error:
+            raise TimeAxisError(
+                f"{_STEP} cannot decode {str(time.name)!r} in {units!r}: {error}. Assign dates: "
+                "ds.assign_coords(time=pd.date_range(...))."
+            ) from error
+    # float32 cannot hold eight digits
+    if values.dtype.kind in "iu" or values.dtype == np.float64:
+        days = np.floor(values)
+        if _are_stamps(days):
+            texts = [f"{v // 10000:04d}-{v // 100 % 100:02d}-{v % 100:02d}"
+                     for v in days.astype("int64").tolist()]  # fmt: skip
+            minutes = np.round((values - days) * DAY).astype("timedelta64[m]")
+            stamps = np.array(texts, dtype="datetime64[ns]") + minutes
+            return xr.DataArray(stamps, dims=TIME, name=TIME)
     raise TimeAxisError(
         f"{_STEP} needs dates on {str(time.name)!r}; found {time.dtype} such as "
         f"{values.ravel()[:1].tolist()}, neither YYYYMMDD nor 'days since ...'. "
@@ -89,7 +122,8 @@ def first_of_month(months: np.ndarray) -> np.ndarray:
     if years.size and (years.min() < 1678 or years.max() > 2261):
         raise TimeAxisError(
             f"{_STEP} needs years 1678 to 2261 (datetime64[ns]); found {years.min()} to "
-            f"{years.max()}. Shift a control run first: ds.assign_coords(time=...)."
+            f"{years.max()}. Leave later years or their files out, "
+            "ds.sel(time=slice(None, '2261')); shift a control run: ds.assign_coords(time=...)."
         )
     return (months - 1970 * 12).astype("datetime64[M]").astype("datetime64[ns]")
 
@@ -144,14 +178,17 @@ def read_axis(ds: xr.Dataset) -> Axis | None:
             f"{_STEP} needs dates on the dimension {name!r}; it has no coordinate. "
             f"Type ds.assign_coords({name}=pd.date_range(...))."
         )
+    if ds.sizes[name] == 0:
+        raise TimeAxisError(f"{name!r} holds no time step: the selection or the file is empty.")
     raw = ds[name]
     said = raw.attrs.get("bounds", raw.encoding.get("bounds"))
     known = dict.fromkeys((str(said), "time_bnds", "time_bounds"))
     bounds = tuple(n for n in known if n in ds.variables)
     dates = to_dates(raw.rename({name: TIME}) if name != TIME else raw)
     calendar = _one_calendar(dates, str(raw.attrs.get("source_calendar", "")))
-    middles = _middles(ds, name, dates, str(said))
-    step, minutes = _step_of(middles, calendar)
+    edges = _edges(ds, name, dates, str(said))
+    middles = dates if edges is None else _middles(edges)
+    step, minutes = _step_of(middles, calendar, edges)
     if step == "hour":
         _refuse_hours_of_day(ds, middles)
     return Axis(
@@ -199,15 +236,21 @@ def minutes_of(stamps: xr.DataArray, calendar: str) -> np.ndarray:
     return np.floor(np.asarray(found, dtype="float64")).astype("int64")
 
 
-def _step_of(stamps: xr.DataArray, calendar: str) -> tuple[str, int]:
-    """Step of the axis: the usual distance of its stamps. A single stamp is taken for a month."""
+def _step_of(stamps: xr.DataArray, calendar: str, edges: np.ndarray | None) -> tuple[str, int]:
+    """Step of the axis: the usual distance of its stamps.
+
+    A single stamp stands for its time bounds; without any, for a month.
+    """
+    marks = stamps
     if stamps.size < 2:
+        if edges is None or edges[0, 0] == edges[0, 1]:
+            return "month", 0
+        marks = xr.DataArray(edges[0], dims=TIME, name=TIME)
+    distances = np.diff(minutes_of(marks, calendar))
+    minutes = int(np.median(distances))
+    if minutes >= 27 * DAY or (minutes > 20 * DAY and np.median(np.diff(month_index(marks))) > 0):
         return "month", 0
-    jumps = np.diff(month_index(stamps))
-    minutes = int(np.median(np.diff(minutes_of(stamps, calendar))))
-    if np.median(jumps) > 0 or minutes >= 27 * DAY:
-        return "month", 0
-    if minutes == DAY or np.all(np.diff(minutes_of(stamps, calendar)) == 0):
+    if minutes == DAY or np.all(distances == 0):
         return "day", DAY
     if 0 < minutes < DAY and DAY % minutes == 0:
         return "hour", minutes
@@ -278,25 +321,29 @@ def month_coord(firsts: np.ndarray, calendar: str) -> dict[str, xr.Variable]:
     return {TIME: xr.Variable(TIME, firsts, {**attrs, "source_calendar": calendar})}
 
 
-def _middles(ds: xr.Dataset, name: str, dates: xr.DataArray, bounds_name: str) -> xr.DataArray:
-    """Middle of the time bounds where there are any: some files stamp the end of the month."""
+def _edges(ds: xr.Dataset, name: str, dates: xr.DataArray, bounds_name: str) -> np.ndarray | None:
+    """Time bounds, shape (time, 2), where there are any that are decoded."""
     if bounds_name not in ds.variables:
-        return dates
+        return None
     bounds = ds[bounds_name]
     if name not in bounds.dims or bounds.ndim != 2 or bounds.dtype.kind not in "MO":
-        return dates
+        return None
     other = next(dim for dim in bounds.dims if dim != name)
     edges = bounds.transpose(name, other).values
     if bounds.dtype.kind == "M" and np.isnat(edges).any():
-        return dates
+        return None
     kinds = {_calendar_of(dates.values), _calendar_of(edges)}
     if len(kinds) > 1:
         raise TimeAxisError(
             f"{_STEP} needs one calendar; {name!r} and its bounds {bounds_name!r} have "
             f"{sorted(kinds)}. Leave the bounds out: ds.drop_vars({bounds_name!r})."
         )
-    middle = edges[:, 0] + (edges[:, 1] - edges[:, 0]) / 2
-    return xr.DataArray(middle, dims=TIME, name=TIME)
+    return edges
+
+
+def _middles(edges: np.ndarray) -> xr.DataArray:
+    """Middle of the time bounds: some files stamp the end of the month."""
+    return xr.DataArray(edges[:, 0] + (edges[:, 1] - edges[:, 0]) / 2, dims=TIME, name=TIME)
 
 
 def _calendar_of(stamps: np.ndarray) -> str:
