@@ -57,7 +57,7 @@ for script in sorted((HERE.parent / "examples").glob("*.py")):
 sphinx_gallery_conf = {
     "examples_dirs": "_build/examples",
     "gallery_dirs": "gallery",
-    "filename_pattern": r"project_alaska\.py$",  # the others need local data
+    "filename_pattern": r"(project_alaska|permafrost_map)\.py$",  # the others need local data
     "reset_argv": "gallery_options.reset_argv",
     "download_all_examples": False,
     "show_signature": False,

@@ -124,7 +124,11 @@ def test_site_builds_without_warnings(tmp_path):
     assert done.stderr == ""
     built = {path.name for path in (tmp_path / "html").glob("*.html")}
     assert {f"{page.stem}.html" for page in PAGES} <= built
-    for generated in ("generated/xpermafrost.fit.html", "gallery/project_alaska.html"):
+    for generated in (
+        "generated/xpermafrost.fit.html",
+        "gallery/project_alaska.html",
+        "gallery/permafrost_map.html",
+    ):
         assert (tmp_path / "html" / generated).exists()
     # nothing is fetched from a server when a page is opened
     text = (tmp_path / "html" / "science.html").read_text()

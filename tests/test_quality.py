@@ -43,6 +43,14 @@ def test_the_alaska_example_runs_and_overwrites_nothing(tmp_path):
         run(*command, "--epochs", "1", "--members", "1")
 
 
+def test_the_map_example_runs(tmp_path):
+    text = run(sys.executable, "examples/permafrost_map.py", "--out", str(tmp_path))
+    assert "Arctic slope" in text
+    assert len(list(tmp_path.glob("simulated_ground_temperature_*.tif"))) == 2
+    assert (tmp_path / "basins_simulated.gpkg").stat().st_size > 0
+    assert (tmp_path / "permafrost_simulated_map.png").stat().st_size > 30_000
+
+
 @pytest.mark.skipif(not DATA.exists(), reason="../shared/data is not there")
 def test_the_yakutia_example_runs(tmp_path):
     text = run(
