@@ -23,7 +23,7 @@ from ._base import Family, Match
 from ._cmip_files import open_cmip
 from ._convert import convert, stack_layers
 from ._grib import clean
-from ._guards import guard
+from ._guards import check_single, guard
 from ._open import open_dataset, open_raw
 from ._plausible import check, open_sea
 from ._recognise import match
@@ -265,6 +265,8 @@ def standardize(ds: xr.Dataset, *, source: str | None = None, step: str = "month
     found = _matches(ds, source, source_step)
     _raise_problems(ds, found, source_step)
     recognised = [m for m in found if m.rule is not None]
+    if axis is not None:
+        check_single(axis, recognised)
     notes = list(cleaned.notes)
     changed = len(cleaned.ds.coords) != len(ds.coords) or bool(notes)
     out, days, moved, told = _to_step(cleaned.ds, axis, recognised, step)

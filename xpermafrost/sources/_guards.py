@@ -7,13 +7,16 @@ are all in range?) is checked in memory only, and only over a year or more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
 from ..errors import SourceError
 from ..schema import TIME, variable
 from ._base import Match
-from ._time import DAY
+from ._time import DAY, Axis
+from ._units import plain
 
 #: Negatives up to this size (canonical units) are rounding of GRIB packing or regridding.
 PACKING = {"pr": 1e-6, "prsn": 1e-6, "snd": 1e-3, "snw": 1.0, "snc": 0.1, "rsds": 0.5, "mrsol": 0.1}
@@ -181,6 +184,27 @@ def _explain(name: str, low: float, high: float) -> str:
         if ends[0] >= smallest and least <= ends[1] <= most:
             return f" The values would be usual if they were {words}."
     return ""
+
+
+def check_single(axis: Axis, found: Sequence[Match]) -> None:
+    """A lone stamp that is no first of a month, and a total: of a month, a day or an hour?
+
+    Raises
+    ------
+    SourceError
+        If there are no time bounds that tell.
+    """
+    if axis.dates.size > 1 or axis.step != "month" or axis.middles is not axis.dates:
+        return
+    totals = [m for m in found if m.rule and m.rule.totals and plain(m.units_in) == m.rule.units]
+    if not totals or int(axis.dates.dt.day.values[0]) == 1:
+        return
+    name, units = totals[0].variable, totals[0].units_in
+    raise SourceError(
+        f"{name!r} in {units!r} is a total, and its only stamp, {str(axis.dates.values[0])[:16]}, "
+        "does not tell whether of a month, a day or an hour. Load more times, or say the period: "
+        f"ds[{name!r}].attrs['units'] = '{units} day-1'."
+    )
 
 
 def check_totals(da: xr.DataArray, found: Match, minutes: np.ndarray) -> None:

@@ -14,9 +14,10 @@ import numpy as np
 import xarray as xr
 
 from .._checks import month_index, month_name
-from ..errors import DataError, DimensionError, TimeAxisError
+from ..errors import DataError, DimensionError, SourceError, TimeAxisError
 from ._grib import FINAL, expver_along_time, version
 from ._time import find_time, first_of_month, to_dates
+from ._units import Linear, linear
 
 #: Differences of coordinates [degree] that come from rounding, not from another grid.
 TOLERANCE = 1e-4
@@ -41,8 +42,11 @@ def join_pieces(pieces: Sequence[Piece]) -> xr.Dataset:
     ------
     DimensionError
         If pieces lie on different grids.
+    SourceError
+        If a variable has other units in one piece than in another.
     TimeAxisError
-        If two pieces hold different values for one time, or a month or more lies between them.
+        If two pieces hold different values for one time, a month or more lies between them, or
+        their calendars differ.
     DataError
         If two pieces hold different static fields of one name.
     """
@@ -63,15 +67,19 @@ def join_pieces(pieces: Sequence[Piece]) -> xr.Dataset:
 
 def join_time(pieces: Sequence[Piece]) -> Piece:
     """The same variables over consecutive periods, in any order; see :func:`join_pieces`."""
+    time = find_time(pieces[0].ds)
+    # a selection of a period that a file does not cover
+    pieces = [p for p in pieces if time is None or p.ds.sizes[time]] or pieces[:1]
     first = pieces[0]
     if len(pieces) == 1:
         return first
     same_grid(pieces)
-    time = find_time(first.ds)
+    _same_units(pieces)
     if time is None:
         for piece in pieces[1:]:
             _same_values(first, piece, "static fields")
         return first
+    _same_calendar(pieces, time)
     pieces = _labelled(_without_differing_scalars(pieces), time)
     pieces = sorted(pieces, key=lambda p: p.ds[time].values[0])
     taken, end = [pieces[0]], pieces[0].ds[time].values.max()
@@ -166,6 +174,37 @@ def same_grid(pieces: Sequence[Piece]) -> None:
                     f"{_extent(other.ds, dim)} and {_extent(piece.ds, dim)}. Files that are "
                     "opened together lie on one grid: open them apart, and regrid one."
                 )
+
+
+def _same_units(pieces: Sequence[Piece]) -> None:
+    """The attributes of the first piece will stand for all."""
+    for name, da in pieces[0].ds.data_vars.items():
+        first = str(da.attrs.get("units", ""))
+        for piece in pieces[1:]:
+            units = str(piece.ds[name].attrs.get("units", first))
+            if first and units != first and linear(units, first) != Linear():
+                raise SourceError(
+                    f"{str(name)!r} has units {first!r} in {pieces[0].name!r} and {units!r} in "
+                    f"{piece.name!r}. Open them apart, and join the results: "
+                    "xr.concat([first, second], 'time')."
+                )
+
+
+def _same_calendar(pieces: Sequence[Piece], time: str) -> None:
+    seen: dict[tuple[str, str], Piece] = {}
+    for piece in pieces:
+        stamps = piece.ds[time]
+        if stamps.dtype.kind in "MO":
+            seen.setdefault((str(stamps.dt.calendar), stamps.dtype.kind), piece)
+    if len(seen) < 2:
+        return
+    (one, two), (first, second) = list(seen)[:2], list(seen.values())[:2]
+    same = {one[0], two[0]} <= {"standard", "gregorian", "proleptic_gregorian"}
+    far = ", with years that do not fit into datetime64[ns]" if same else ""
+    raise TimeAxisError(
+        f"mixed calendars: {first.name!r} has {one[0]!r}, {second.name!r} has {two[0]!r}{far}. "
+        "Open them apart, and join the results: xr.concat([first, second], 'time')."
+    )
 
 
 def _same_coordinate(one: xr.Dataset, two: xr.Dataset, dim: Hashable) -> bool:

@@ -15,6 +15,7 @@ that says which argument settles it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -32,6 +33,9 @@ _ECCODES_SAYS = {"stl1": "surface_temperature", "sde": "lwe_thickness_of_surface
 #: Names of extremes, of other heights and of other levels that carry a mean's standard name.
 _NEVER = ("tasmax", "tasmin", "ta", "ta2m", "mx2t", "mn2t")
 _LEVELS = ("plev", "lev", "level", "height", "isobaricInhPa", "hybrid")
+
+#: Cell methods of what is no mean: "time: maximum within days time: mean over days".
+_EXTREME = re.compile(r"\btime: *(maximum|minimum|standard_deviation|variance|range)\b")
 
 #: Long names that are no names with spaces: those of ecCodes and of CMIP.
 _LONG_NAMES = {
@@ -82,6 +86,8 @@ def match(
     problem = _contradiction(name, da, by_id, by_name)
     if not problem and not by_id:
         problem = next((f.refused[name] for f in families.values() if name in f.refused), "")
+    if not problem and (by_id or by_name):
+        problem = _extreme(name, da, (by_id or by_name)[0][1].canonical)
     if problem:
         return Match(variable=name, units_in=units or "", step=step, problem=problem)
     found, by = _narrowed(name, da, by_name), "name"
@@ -143,6 +149,14 @@ def _contradiction(name: str, da: xr.DataArray, by_id: Candidates, by_name: Cand
         # of a canonical name the sign is known; of a catalogue's, the catalogue settles it
         wrong = rule.canonical not in kinds or (name in VARIABLES and rule.sign < 0)
     return wording.standard_name_against_name(name, said, kinds) if wrong else ""
+
+
+def _extreme(name: str, da: xr.DataArray, canonical: str) -> str:
+    """Daily or monthly extremes under the name of a mean."""
+    found = _EXTREME.search(str(da.attrs.get("cell_methods", "")))
+    kind = found[1] if found else str(da.attrs.get("GRIB_stepType", ""))
+    full = {"max": "maximum", "min": "minimum"}.get(kind, kind)
+    return wording.extreme(name, full, canonical) if found or kind in ("max", "min") else ""
 
 
 def _nameless(

@@ -31,6 +31,20 @@ _SPELLINGS = {
     "m water equivalent": "m",
     "m of water": "m",
     "mm of water equivalent": "mm",
+    "kelvin": "K",
+    "degrees kelvin": "K",
+    "deg c": "degC",
+    "deg. c": "degC",
+    "degreesc": "degC",
+    "degrees_c": "degC",
+    "degrees c": "degC",
+    "degrees celsius": "degC",
+    "oc": "degC",
+    "\u00bac": "degC",  # the masculine ordinal, on every Spanish keyboard
+    "deg f": "degF",
+    "degrees fahrenheit": "degF",
+    "wm-2": "W m-2",
+    "kg/m2s": "kg m-2 s-1",
 }
 
 

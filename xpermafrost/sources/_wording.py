@@ -29,6 +29,15 @@ def standard_name_against_name(name: str, said: str, kinds: Iterable[str]) -> st
     )
 
 
+def extreme(name: str, kind: str, canonical: str) -> str:
+    """A maximum, or the like, under the name of a mean."""
+    return (
+        f"{name!r} is a {kind} in time by its cell_methods or GRIB_stepType; {canonical!r} is a "
+        f"mean. Leave it out, ds.drop_vars({name!r}), or give it a name of its own: "
+        f"ds.rename({name}={f'{name}_{kind}'!r})."
+    )
+
+
 def missing_units(name: str, found: Candidates, step: str) -> str:
     """No units, and no source that vouches for those of its catalogue."""
     names = dict.fromkeys(family.name for family, _ in found)

@@ -16,6 +16,7 @@ import xarray as xr
 
 from ..schema import ERA5LAND_EDGES
 from ._base import Family, Rule, Totals
+from ._time import find_time
 from ._units import WATER_DENSITY
 
 #: Tops and bottoms [m] of the four soil layers of the IFS.
@@ -27,7 +28,8 @@ ERA5_TOTALS = Totals(month="day", hour="hour")
 
 _SWAPPED = (
     "the three evaporation components of ERA5-Land are interchanged in the archive "
-    "(ECMWF, ERA5-Land documentation, known issues); none is used here."
+    "(ECMWF, ERA5-Land documentation, known issues); none is used here. Leave it out: "
+    "ds.drop_vars(...), of files xp.open_raw(path).drop_vars(...).permafrost.standardize()."
 )
 _EVAPORATION = (
     "evabs",
@@ -194,10 +196,34 @@ def is_era5(ds: xr.Dataset) -> bool:
     return said or _forecasts(ds) == "era5"
 
 
+def _hour_of_day(ds: xr.Dataset) -> int | None:
+    """The hour, if all stamps are at one hour of the first of a month that no mean is stamped at.
+
+    Monthly means are stamped at 00 UTC, accumulations of ERA5 at 06.
+    """
+    name = find_time(ds)
+    if name is None or name not in ds.coords or ds[name].dtype.kind != "M" or not ds[name].size:
+        return None
+    if "step" in ds.coords or "bounds" in {**ds[name].attrs, **ds[name].encoding}:
+        return None
+    stamps = ds[name].dt
+    hours = np.unique(stamps.hour.values)
+    single = hours.size == 1 and bool((stamps.day == 1).all())
+    return int(hours[0]) if single and hours[0] not in (0, 6) else None
+
+
 def refuse(ds: xr.Dataset, step: str) -> str | None:
-    """Monthly accumulations that are not mean daily totals."""
+    """Monthly accumulations that are not mean daily totals, and means of one hour of the day."""
     if step != "month":
         return None
+    hour = _hour_of_day(ds)
+    own = [str(name) for name in ds.data_vars if ERA5_LAND.named(str(name))]
+    if hour is not None and own:
+        return (
+            f"{own[0]!r} is stamped at {hour:02d} UTC of the first of the month: 'monthly averaged "
+            "reanalysis by hour of day' of the Climate Data Store, a mean of that hour only, or a "
+            "single hour. Download 'monthly_averaged_reanalysis', or all hours of the month."
+        )
     for name in ds.data_vars:
         kind = str(ds[name].attrs.get("GRIB_stepType", ""))
         accumulated = any(rule.totals for rule in ERA5_LAND.named(str(name)))
