@@ -53,7 +53,7 @@ LAYERS = (
     ("models",),
     ("fitted",),
     ("training", "_training_loop"),
-    ("baselines", "_column_baseline"),
+    ("baselines", "_column_baseline", "_equilibrium_baselines"),
     ("hybrid",),
     ("projection",),
     ("evaluation", "_scoreboard", "validation", "explain"),

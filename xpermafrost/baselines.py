@@ -8,6 +8,8 @@
 ``damped_persistence``   climatology plus last month's anomaly times its lag-1 correlation
 ``ridge``                ridge regression on the lagged anomalies of all features
 ``boosting``             gradient boosting on the flattened window and the location
+``ttop``                 mean of the last twelve months by TTOP with fitted n-factors
+``energy_balance``       the same by the surface temperature of an energy balance
 ``column``               soil column with freezing, calibrated at each location
 =======================  =====================================================================
 
@@ -27,7 +29,15 @@ import pandas as pd
 import xarray as xr
 
 from ._checks import choose, require_variables
-from ._column_baseline import learn_column, run_column
+from ._column_baseline import column_forcing, learn_column, run_column
+from ._equilibrium_baselines import (
+    balance_forcing,
+    learn_balance,
+    learn_ttop,
+    run_balance,
+    run_ttop,
+    ttop_forcing,
+)
 from ._optional import require
 from .errors import DataError, ModelMismatchError
 from .experiment import reference_of
@@ -392,5 +402,14 @@ BASELINES: dict[str, tuple[Learn, Run]] = {
     "damped_persistence": (_learn_damped, _run_damped),
     "ridge": (_learn_ridge, _run_ridge),
     "boosting": (_learn_boosting, _run_boosting),
+    "ttop": (learn_ttop, run_ttop),
+    "energy_balance": (learn_balance, run_balance),
     "column": (learn_column, run_column),
+}
+
+#: Baselines that read variables of their own and the month that they answer: which variables.
+NEEDS: dict[str, Callable[[xr.Dataset], tuple[str, ...]]] = {
+    "ttop": ttop_forcing,
+    "energy_balance": balance_forcing,
+    "column": column_forcing,
 }

@@ -10,9 +10,8 @@ import numpy as np
 import xarray as xr
 
 from ._checks import choose
-from ._column_baseline import column_forcing
 from ._scoreboard import scoreboard as scoreboard
-from .baselines import BASELINES, fit_baseline
+from .baselines import BASELINES, NEEDS, fit_baseline
 from .errors import DataError, LeakageError, MissingVariableError
 from .experiment import reference_of, scenarios_of
 from .features import RAHAMAN_FEATURES, default_features, needed_variables
@@ -211,23 +210,24 @@ def _scenarios(ds: xr.Dataset, changes: Sequence[str] | str) -> list[str]:
 def _baselines(
     names: Sequence[str] | str, ds: xr.Dataset, horizon: int, scenarios: list[str]
 ) -> tuple[list[str], str]:
-    """Names of the baselines, and why ``"all"`` leaves the soil column out, if it does."""
+    """Names of the baselines; for ``"all"``, which of them are left out and why."""
     if names != "all":
         asked = [names] if isinstance(names, str) else names
         return [choose("baseline", n, BASELINES) for n in asked], ""
-    why = ""
     places = int(np.prod([ds.sizes[d] for d in location_dims(ds["tsl"])]))
-    if horizon != 0:
-        why = "it reads the month that it answers, horizon 1 does not"
-    elif places > COLUMN_PLACES:
-        why = f"{places} locations; ask for it by name to calibrate each"
-    else:
-        try:
-            scenario_has(ds, scenarios, list(column_forcing(ds)))
-        except MissingVariableError:
-            why = "no temperature of the air or skin, or no snow"
-    kept = [n for n in BASELINES if n != "column" or not why]
-    return kept, f"column ({why})" if why else ""
+    left: dict[str, str] = {}
+    for name, needs in NEEDS.items():
+        if horizon:
+            left[name] = "it reads the month that it answers, horizon 1 does not"
+        elif name == "column" and places > COLUMN_PLACES:
+            left[name] = f"{places} locations; ask for it by name to calibrate each"
+        else:
+            try:
+                scenario_has(ds, scenarios, list(needs(ds)))
+            except MissingVariableError:
+                left[name] = "variables that it needs are not there"
+    kept = [n for n in BASELINES if n not in left]
+    return kept, "; ".join(f"{name} ({why})" for name, why in left.items())
 
 
 def _spec(
