@@ -574,3 +574,40 @@ def test_the_state_is_drawn_in_one_piece():
     low, high = ax.get_xlim()
     assert high - low < 65
     matplotlib.pyplot.close(ax.figure)
+
+
+def frame_of(name, geometry, crs):
+    return geopandas.GeoDataFrame({"name": [name]}, geometry=[geometry], crs=crs)
+
+
+def test_another_datum_keeps_each_edge_on_its_way_round():
+    wide = geopandas.GeoDataFrame(
+        {"name": ["w"]}, geometry=[shapely.box(-170, 60, 170, 70)], crs=4269
+    )
+    with pytest.raises(RegionError, match=r"an edge from .* more than half the circle"):
+        as_regions(wide)  # not its complement across the dateline
+    whole = geopandas.GeoDataFrame(
+        {"name": ["w"]}, geometry=[shapely.box(-180, 60, 180, 70)], crs=4269
+    )
+    bands = LatitudeBands((60, 70))
+    np.testing.assert_allclose(as_regions(whole).area(), bands.area(), rtol=1e-9)
+    over = shapely.union_all([shapely.box(175, 60, 180, 70), shapely.box(-180, 60, -170, 70)])
+    old = frame_of("o", over, 4267)  # NAD27 shifts 180
+    np.testing.assert_allclose(as_regions(old).area(), as_regions({"o": over}).area(), rtol=1e-3)
+
+
+def test_a_ring_around_the_pole_loses_its_hole_all_round():
+    inner, outer = (shapely.Point(0, 0).buffer(r, quad_segs=64) for r in (1e6, 2e6))
+    frame = geopandas.GeoDataFrame(
+        {"name": ["inner", "outer", "ring"]},
+        geometry=[inner, outer, outer.difference(inner)],
+        crs=3995,
+    )
+    area = as_regions(frame).area().values
+    np.testing.assert_allclose(area[2], area[1] - area[0], rtol=1e-9)
+
+
+def test_values_that_are_no_shapely_geometries():
+    frame = frame_of("a", shapely.box(0, 60, 1, 61), 4326)
+    with pytest.raises(RegionError, match="'a' is a GeoDataFrame"):
+        as_regions({"a": frame})

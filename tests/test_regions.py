@@ -12,17 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xpermafrost import _reduce_kernels
-from xpermafrost.errors import DimensionError, PermafrostWarning, RegionError
-from xpermafrost.masks import land_fraction
+from xpermafrost.errors import DimensionError, PermafrostWarning, RegionError, UnknownNameError
+from xpermafrost.masks import cell_bounds, land_fraction
 from xpermafrost.regions import (
     EARTH_RADIUS,
     LatitudeBands,
     alaska_bands,
-    cell_bounds,
     reduce,
     region_weights,
-    sample_points,
 )
+from xpermafrost.sampling import sample_points
 from xpermafrost.schema import variable
 
 
@@ -341,7 +340,7 @@ def test_any_kind_of_number(dtype):
 
 def test_words_are_not_averaged():
     ds = grid().assign(kind=(("lat", "lon"), np.full((6, 4), "moss")))
-    with pytest.raises(RegionError, match=r"\['kind'\] are no numbers to average; ds.drop_vars"):
+    with pytest.raises(RegionError, match=r"\['kind'\] hold classes, dates or text.*ds.drop_vars"):
         reduce(ds, TWO)
 
 
@@ -429,7 +428,7 @@ def test_weights_of_other_regions_are_refused():
     ds = grid()
     weights = region_weights(ds, TWO)
     with pytest.raises(
-        RegionError, match=r"the weights have dims .* and 2 regions; the regions are 1"
+        RegionError, match=r"and are of \['low', 'high'\]; the regions are \['60.0-63.0N'\]"
     ):
         reduce(ds, LatitudeBands((60, 63)), weights=weights)
     with pytest.raises(RegionError, match="has a dimension 'band' already"):
@@ -545,10 +544,116 @@ def test_cells_of_a_region_across_the_dateline_adjoin_over_it():
     np.testing.assert_allclose(cell_bounds(grid, "lon"), lon[:, None] + [-0.5, 0.5])
     turned = grid.isel(lon=slice(None, None, -1))
     np.testing.assert_allclose(
-        cell_bounds(turned, "lon"), turned["lon"].values[:, None] + [0.5, -0.5]
+        cell_bounds(turned, "lon"), turned["lon"].values[:, None] + [-0.5, 0.5]
     )
     bands = LatitudeBands((50.5, 52.5), lon=(176.5, -177.5))
     once = grid.assign_coords(lon=lon % 360).sortby("lon")
     np.testing.assert_allclose(
         region_weights(grid, bands).sum(), region_weights(once, bands).sum(), rtol=1e-12
     )
+
+
+def test_weights_are_matched_by_name_never_by_number():
+    ds = grid()
+    weights = region_weights(ds, TWO)
+    others = LatitudeBands((61, 63, 65), names=("a", "b"))
+    for wrong in (weights.isel(band=[1, 0]), weights.assign_coords(band=["a", "b"])):
+        with pytest.raises(RegionError, match=r"and are of .*; the regions are \['low', 'high'\]"):
+            reduce(ds, TWO, weights=wrong)
+    with pytest.raises(RegionError, match=r"the regions are \['a', 'b'\]"):
+        reduce(ds, others, weights=weights)
+    with pytest.raises(RegionError, match="weights are areas, 0 or more, none missing"):
+        reduce(ds, TWO, weights=weights.where(weights > 0))
+    with pytest.raises(RegionError, match="open_dataarray"):
+        reduce(ds, TWO, weights=weights.to_dataset())
+
+
+def test_a_grid_without_coordinates_is_not_counted_from_0():
+    ds = grid().drop_vars(["lat", "lon"])
+    for call in (reduce, region_weights):
+        with pytest.raises(
+            DimensionError, match=r"dimensions \['lat', 'lon'\] have no coordinates"
+        ):
+            call(ds, LatitudeBands((0, 3)))
+    with pytest.raises(RegionError, match=r"latitudes in -90..90; 'lat' spans -149.5 to -146.5"):
+        reduce(grid().rename(lat="lon", lon="lat"), TWO)
+
+
+def test_classes_and_profiles_along_one_axis_have_no_regional_mean():
+    flags = {"flag_values": [0, 1, 5], "flag_meanings": "none isolated no_data"}
+    zone = grid().assign(zone=(("lat", "lon"), np.full((6, 4), 5, "int8"), flags))
+    with pytest.raises(RegionError, match=r"\['zone'\] hold classes.*share of a class"):
+        reduce(zone, TWO)
+    with pytest.raises(DimensionError, match=r"\['z'\] have one of 'lat' and 'lon' without"):
+        reduce(grid().assign(z=("lat", np.arange(6.0))), TWO)
+    bounded = grid().assign(lat_bnds=(("lat", "bnds"), grid()["lat"].values[:, None] + [-0.5, 0.5]))
+    assert set(reduce(bounded, TWO).data_vars) == {"tas"}
+    with pytest.raises(DimensionError, match=r"of a DataArray, da.permafrost.reduce"):
+        reduce(grid()["tas"], TWO)
+
+
+def test_masks_on_another_turn_of_the_circle_and_masks_of_classes():
+    ds = grid()
+    half = xr.DataArray(
+        (np.arange(24).reshape(6, 4) % 3 > 0).astype(float),
+        coords={"lat": ds["lat"], "lon": ds["lon"]},
+        dims=("lat", "lon"),
+    )
+    turned = half.assign_coords(lon=half["lon"] % 360).isel(
+        lon=[2, 0, 3, 1], lat=slice(None, None, -1)
+    )
+    xr.testing.assert_identical(
+        region_weights(ds, TWO, land=turned), region_weights(ds, TWO, land=half)
+    )
+    with pytest.raises(RegionError, match="look like classes"):
+        region_weights(ds, TWO, land=(half * 2).astype("int8"))
+    for wrong in ("lsm.nc", half.values):
+        with pytest.raises(RegionError, match="a land mask is a DataArray"):
+            region_weights(ds, TWO, land=wrong)
+
+
+@pytest.mark.parametrize("lon", [(-168, -168), (-168, 200), (10, np.nan), -150, ("a", "b")])
+def test_limits_of_longitude_that_make_no_sense(lon):
+    with pytest.raises(RegionError, match="lon of bands is a western and an eastern limit"):
+        LatitudeBands((60, 62), lon=lon)
+    with pytest.raises(RegionError, match="must increase"):
+        LatitudeBands((60, np.nan, 65))
+
+
+def test_bands_that_reach_beyond_the_grid_are_told():
+    with pytest.warns(PermafrostWarning, match=r"only a part lies on the grid.*'60.0-65.0N' 42 %"):
+        reduce(grid(n_lat=2), LatitudeBands((60, 65)))
+    with pytest.warns(PermafrostWarning, match=r"'60.0-62.0N' 58 %"):
+        reduce(grid(), LatitudeBands((60, 62), lon=(-152.5, -146.5)))
+
+
+def test_columns_in_any_order_are_the_same_cells():
+    lon = np.arange(165.25, 200, 2.5)
+    for places in (lon, (lon + 180) % 360 - 180, lon[::-1] - 360, np.roll(lon, 3)):
+        low, high = cell_bounds(xr.Dataset(coords={"lon": places}), "lon").T
+        np.testing.assert_allclose(low, places - 1.25, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(high, places + 1.25, rtol=0, atol=1e-12)
+    with pytest.raises(RegionError, match="a meridian twice"):
+        cell_bounds(xr.Dataset(coords={"lon": np.arange(0.0, 361, 10)}), "lon")
+
+
+def test_sampling_over_the_dateline_stays_on_the_grid():
+    lon = np.arange(165.0, 201, 2.5)
+    ds = xr.Dataset(
+        {"tas": (("lat", "lon"), np.tile(lon, (3, 1)))}, {"lat": [60.0, 62.0, 64.0], "lon": lon}
+    )
+    split = ds.assign_coords(lon=(ds["lon"] + 180) % 360 - 180).sortby("lon")
+    for place, value in ((179.4, 179.4), (-179.0, 181.0), (-161.0, 199.0)):
+        found = sample_points(split, points(61.0, place))["tas"].item()
+        np.testing.assert_allclose(found, value)
+    for nowhere in (0.0, 100.0, np.nan):  # in the gap of the circle, not between its ends
+        with pytest.raises(RegionError, match=r"1 of 1 places lie outside.*no position: a"):
+            sample_points(split, points(61.0, nowhere))
+    single = split.assign_coords(lon=(split["lon"] + 0.1).astype("float32"))
+    assert sample_points(single, points(61.0, 165.1))["tas"].item() == pytest.approx(165.0)
+    # the outer half of the outermost cell belongs to the nearest one
+    assert sample_points(split, points(59.2, 164.0), method="nearest")["tas"].item() == 165.0
+    with pytest.raises(RegionError, match="outside the grid's cells"):
+        sample_points(split, points(58.9, 164.0), method="nearest")
+    with pytest.raises(UnknownNameError, match="unknown sampling 'cubic'"):
+        sample_points(split, points(61.0, 179.0), method="cubic")

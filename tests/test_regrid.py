@@ -634,7 +634,7 @@ def test_grids_that_are_none():
     with pytest.raises(RegionError, match="lat 100 to 103"):
         regrid(ds.assign_coords(lat=[100.0, 101, 102, 103]), target)
     twice = ds.drop_vars("lon_bnds").assign_coords(lon=[0.5, 1.5, 1.5, 2.5])
-    with pytest.raises(RegionError, match="a longitude twice"):
+    with pytest.raises(RegionError, match="a meridian twice"):
         regrid(twice, target)
     fat = ds["lon_bnds"].values + np.array([-0.3, 0.3])
     with pytest.raises(RegionError, match="cells of the source overlap along 'lon'"):
@@ -680,3 +680,13 @@ def test_a_real_model_goes_to_another_grid_and_keeps_its_mean():
         rtol=1e-6,
     )
     assert out["tas"].notnull().all()
+
+
+def test_arguments_that_are_no_grids():
+    ds = gridded(np.arange(60, 65), np.arange(0, 5))
+    target = make_grid([2, 1], lat=(60, 64), lon=(0, 4))
+    assert dict(target.sizes) == {"lat": 2, "bnds": 2, "lon": 4}
+    with pytest.raises(DimensionError, match=r"the target is a Dataset or a DataArray.*got str"):
+        regrid(ds, "target.nc")
+    with pytest.raises(DataError, match="regrid needs a Dataset; of a DataArray"):
+        regrid(ds[next(iter(ds.data_vars))], target)

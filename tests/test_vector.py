@@ -350,3 +350,42 @@ def test_nothing_is_overwritten_unasked_or_half_written(tmp_path, monkeypatch):
         to_vector(stations(), tmp_path / "b.gpkg", layout="tall")
     with pytest.raises(FileNotFoundError, match="create it"):
         to_vector(stations(), tmp_path / "none" / "a.gpkg")
+
+
+def test_regions_are_whatever_as_regions_reads(tmp_path):
+    frame = gpd.GeoDataFrame(
+        {"name": ["one", "two"]},
+        geometry=[shapely.box(-160, 60, -150, 65), shapely.box(-150, 60, -140, 65)],
+        crs=4326,
+    )
+    frame.to_file(tmp_path / "outlines.geojson")
+    alt = xr.DataArray(
+        [0.5, 1.0],
+        dims="region",
+        coords={"region": ["one", "two"]},
+        name="alt",
+        attrs={"units": "m"},
+    )
+    forms = (
+        frame,
+        tmp_path / "outlines.geojson",
+        dict(zip(frame["name"], frame.geometry, strict=True)),
+    )
+    for k, regions in enumerate(forms):
+        table = gpd.read_file(to_vector(alt, tmp_path / f"{k}.gpkg", regions))
+        assert table["alt"].tolist() == [0.5, 1.0]
+        assert table.geometry[1].equals(frame.geometry[1])
+
+
+def test_periods_are_years_as_text_or_numbers(tmp_path):
+    bands = LatitudeBands((60, 65, 70))
+    alt = xr.DataArray(
+        np.arange(40.0).reshape(2, 20),
+        dims=("band", "year"),
+        coords={"band": list(bands.names), "year": np.arange(2081, 2101)},
+        name="alt",
+    )
+    path = to_vector(alt, tmp_path / "a.gpkg", bands, periods=[(2081, 2082)])
+    assert gpd.read_file(path)["alt_2081_2082"].tolist() == [0.5, 20.5]
+    with pytest.raises(TimeAxisError, match="periods are pairs of a first and a last year"):
+        to_vector(alt, tmp_path / "b.gpkg", bands, periods=("2081", "2090"))

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 
 from .errors import DimensionError, RegionError
-from .regions import EARTH_RADIUS, cell_bounds
+from .masks import around, cell_bounds
+from .regions import EARTH_RADIUS
 from .schema import BOUNDS
 
 #: Target, source and share of every entry of a sparse matrix, by target.
@@ -31,6 +32,11 @@ def field_dims(grid: xr.Dataset | xr.DataArray) -> tuple[Hashable, ...]:
 
 def require_axes(grid: xr.Dataset | xr.DataArray, what: str, *, curvilinear: bool = False) -> None:
     """Raise unless ``lat`` and ``lon`` span a grid."""
+    if not isinstance(grid, xr.Dataset | xr.DataArray):
+        raise DimensionError(
+            f"the {what} is a Dataset or a DataArray with 'lat' and 'lon'; got "
+            f"{type(grid).__name__}. Type xp.make_grid(0.5, lat=(50, 72), lon=(-180, -129))."
+        )
     found = {str(n): tuple(c.dims) for n, c in grid.coords.items() if n in ("lat", "lon")}
     if len(found) < 2:
         raise DimensionError(
@@ -57,51 +63,13 @@ def require_axes(grid: xr.Dataset | xr.DataArray, what: str, *, curvilinear: boo
         )
 
 
-def around(lon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-    """Columns from west to east, starting after the widest gap of the circle.
-
-    Returns their order, their longitudes without a jump, the gap east of each, and whether
-    they go all the way round (the widest gap is not much wider than the next).
-    """
-    turned = lon % 360.0
-    order = np.argsort(turned, kind="stable")
-    gaps = np.diff(turned[order], append=turned[order[0]] + 360.0)
-    if np.any(gaps <= 0):
-        raise RegionError("'lon' holds a longitude twice; type ds.drop_duplicates('lon').")
-    start = int(np.argmax(gaps)) + 1
-    order, gaps = np.roll(order, -start), np.roll(gaps, -start)
-    along = lon[order[0]] + np.concatenate([[0.0], np.cumsum(gaps[:-1])])
-    closed = lon.size > 1 and bool(gaps[-1] <= 1.5 * np.max(gaps[:-1]))
-    return order, along, gaps, closed
-
-
-def cells_of(grid: xr.Dataset | xr.DataArray, name: str) -> np.ndarray:
-    """Lower and upper edge of every row or column, shape ``(n, 2)``.
-
-    Columns are continued over the dateline, and halfway between neighbours where no bounds
-    are stored.
-    """
-    centre = np.asarray(grid[name].values, dtype="float64")
-    stored = f"{name}_bnds" in (grid.variables if isinstance(grid, xr.Dataset) else grid.coords)
-    if name == "lat" or stored or centre.size < 2:
-        return np.sort(cell_bounds(grid, name), axis=1)
-    order, along, gaps, closed = around(centre)
-    east = gaps / 2
-    west = np.roll(east, 1)
-    if not closed:
-        west[0], east[-1] = east[0], west[-1]
-    bounds = np.empty((centre.size, 2))
-    bounds[order] = np.stack([along - west, along + east], axis=1)
-    return bounds
-
-
 def describe(grid: xr.Dataset | xr.DataArray) -> str:
     """Size, extent and a digest of the cells (of the centres, for 2-D): what people compare."""
     centres = {name: np.asarray(grid[name].values, dtype="float64") for name in ("lat", "lon")}
     flat = centres["lat"].ndim == 1
     digest = hashlib.sha256()
     for name, values in centres.items():
-        digest.update(np.round(cells_of(grid, name) if flat else values, 4).tobytes())
+        digest.update(np.round(cell_bounds(grid, name) if flat else values, 4).tobytes())
     shape = [v.size for v in centres.values()] if flat else centres["lat"].shape
     extent = [f"{name} {v.min():.6g} to {v.max():.6g}" for name, v in centres.items()]
     size = " x ".join(map(str, shape))
@@ -116,7 +84,7 @@ def _height(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 def cell_area(grid: xr.Dataset | xr.DataArray) -> xr.Variable:
     """R^2 (sin(lat2) - sin(lat1)) (lon2 - lon1)."""
-    rows, columns = cells_of(grid, "lat"), cells_of(grid, "lon")
+    rows, columns = cell_bounds(grid, "lat"), cell_bounds(grid, "lon")
     area = np.outer(_height(*rows.T), np.deg2rad(columns[:, 1] - columns[:, 0])) * EARTH_RADIUS**2
     attrs = {"standard_name": "cell_area", "long_name": "area of the cell", "units": "m2"}
     return xr.Variable(("lat", "lon"), area, attrs)
@@ -127,7 +95,7 @@ def target_coords(target: xr.Dataset | xr.DataArray) -> dict[str, xr.Variable]:
     for name, attrs in AXIS_ATTRS.items():
         attrs = {**attrs, **target[name].attrs, "bounds": f"{name}_bnds"}
         coords[name] = xr.Variable(name, target[name].values, attrs)
-        coords[f"{name}_bnds"] = xr.Variable((name, BOUNDS), cells_of(target, name))
+        coords[f"{name}_bnds"] = xr.Variable((name, BOUNDS), cell_bounds(target, name))
     return coords
 
 
@@ -138,7 +106,7 @@ def source_coords(source: xr.Dataset | xr.DataArray) -> dict[str, xr.Variable]:
         if source[name].ndim == 1:
             out[f"source_{name}"] = xr.Variable(f"source_{name}", source[name].values, plain)
             out[f"source_{name}_bnds"] = xr.Variable(
-                (f"source_{name}", BOUNDS), cells_of(source, name)
+                (f"source_{name}", BOUNDS), cell_bounds(source, name)
             )
         else:
             dims = ("source_y", "source_x")
@@ -150,10 +118,10 @@ def axis_entries(
     source: xr.Dataset | xr.DataArray, target: xr.Dataset | xr.DataArray, name: str, method: str
 ) -> Entries:
     """Weights along ``lat`` or ``lon``: target index, source index, share; ordered by both."""
-    cells = cells_of(source, name)
+    cells = cell_bounds(source, name)
     _require_apart(cells, name)
     if method == "conservative":
-        entries = _overlaps(cells, cells_of(target, name), name)
+        entries = _overlaps(cells, cell_bounds(target, name), name)
     elif method == "bilinear":
         entries = _neighbours(source, np.asarray(target[name].values, dtype="float64"), name)
     else:

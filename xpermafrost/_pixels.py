@@ -11,7 +11,7 @@ import xarray as xr
 from ._cf import crs_name
 from ._checks import same_units
 from .errors import DataError, DimensionError, RegionError, UnitsError, UnknownNameError
-from .regions import cell_bounds
+from .masks import cell_bounds
 
 _MAX_PIXELS = 10**8
 
@@ -122,7 +122,7 @@ def _even(ds: xr.Dataset, name: str, centre: np.ndarray) -> tuple[np.ndarray, fl
     """Ascending order, first edge and step of an evenly spaced axis."""
     order = np.argsort(centre)
     if centre.size == 1:  # nothing but bounds says how wide the cell is
-        low, high = np.sort(cell_bounds(ds, name)[0])
+        low, high = cell_bounds(ds, name)[0]
         return order, float(low), float(high - low)
     steps = np.diff(centre[order])
     step = float(steps.mean())

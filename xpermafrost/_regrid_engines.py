@@ -7,9 +7,10 @@ from collections.abc import Hashable
 import numpy as np
 import xarray as xr
 
-from ._grids import AXIS_ATTRS, Entries, around, cells_of
+from ._grids import AXIS_ATTRS, Entries
 from ._optional import require
 from .errors import DataError, DimensionError
+from .masks import around, cell_bounds
 
 
 def through_xarray_regrid(
@@ -58,7 +59,7 @@ def _esmf_grid(grid: xr.Dataset | xr.DataArray, method: str) -> xr.Dataset:
     if grid["lat"].ndim == 1:
         ds = xr.Dataset(coords={name: (name, grid[name].values) for name in ("lat", "lon")})
         for name in ("lat", "lon"):
-            cells = cells_of(grid, name)
+            cells = cell_bounds(grid, name)
             low, high = (0, 1) if cells[0, 0] < cells[-1, 0] else (1, 0)
             ds[f"{name}_b"] = (f"{name}_b", np.append(cells[:, low], cells[-1, high]))
         return ds

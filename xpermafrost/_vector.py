@@ -17,8 +17,8 @@ from ._cf import is_bounds, layer_labels, plain_attrs, with_line
 from ._checks import choose, month_index
 from ._files import atomic_path
 from .errors import DataError, DimensionError, RegionError, TimeAxisError, UnknownNameError
-from .polygons import Polygons, shared
-from .regions import LatitudeBands
+from .polygons import shared
+from .region_files import as_regions
 from .schema import LAYER, TIME, name_axis
 from .sources.stations import STATION_DIMS
 
@@ -35,7 +35,7 @@ _MAX_COLUMNS = 1900
 def to_vector(
     obj: xr.DataArray | xr.Dataset,
     path: str | os.PathLike[str],
-    regions: LatitudeBands | Polygons | None = None,
+    regions: Any = None,
     *,
     layout: str = "wide",
     periods: Periods | None = None,
@@ -54,7 +54,7 @@ def to_vector(
         without it are left out.
     path : path-like
         Ends in ``.gpkg`` or ``.geojson``; its folder must exist.
-    regions : LatitudeBands or Polygons, optional
+    regions : LatitudeBands, Polygons, or anything that :func:`xpermafrost.as_regions` reads
         What the labels of ``obj`` stand for; those that ``obj`` lacks are left out. None for
         stations, which become points.
     layout : {"wide", "long"}
@@ -91,6 +91,7 @@ def to_vector(
     Examples
     --------
     >>> import tempfile, geopandas, numpy as np, xarray as xr
+    >>> from xpermafrost import LatitudeBands
     >>> bands = LatitudeBands((60, 65, 70))
     >>> alt = xr.DataArray(
     ...     np.ones((2, 20)), dims=("band", "year"), name="alt", attrs={"units": "m"},
@@ -123,14 +124,13 @@ def to_vector(
 # --- places -------------------------------------------------------------------------------
 
 
-def _places(
-    ds: xr.Dataset, regions: LatitudeBands | Polygons | None
-) -> tuple[Hashable, dict[str, Any]]:
+def _places(ds: xr.Dataset, regions: Any) -> tuple[Hashable, dict[str, Any]]:
     """The dimension of places, and the outline or point of each label."""
     if regions is None:
         return _points(ds)
     import shapely
 
+    regions = as_regions(regions)
     if not any(regions.dim in da.dims for da in ds.data_vars.values()):
         raise DimensionError(
             f"to_vector needs the dimension {regions.dim!r} of the regions; the data have "
@@ -203,7 +203,7 @@ def _means(da: xr.DataArray, axis: str, periods: Periods | None) -> xr.DataArray
             f"{str(da.name)!r} spans no whole year, so there is no mean over a period. "
             "Pass layout='long'."
         )
-    spans = [(int(a[:4]), int(b[:4])) for a, b in periods] if periods else _decades(whole)
+    spans = _decades(whole) if periods is None else _spans(periods)
     means, names = [], []
     for first, last in spans:
         lacking = [str(year) for year in range(first, last + 1) if year not in whole]
@@ -217,6 +217,16 @@ def _means(da: xr.DataArray, axis: str, periods: Periods | None) -> xr.DataArray
         means.append(da.isel({axis: inside}).mean(axis, skipna=False, keep_attrs=True))
         names.append(f"{first}_{last}" if last > first else f"{first}")
     return xr.concat(means, dim=name_axis("period", names), coords="minimal", compat="override")
+
+
+def _spans(periods: Periods) -> list[tuple[int, int]]:
+    try:
+        return [(int(str(first)[:4]), int(str(last)[:4])) for first, last in periods]
+    except (TypeError, ValueError):
+        raise TimeAxisError(
+            f"periods are pairs of a first and a last year; got {periods!r}. "
+            "Type for instance periods=[('2041', '2060'), ('2081', '2100')]."
+        ) from None
 
 
 def _whole_years(steps: np.ndarray, per_year: int) -> set[int]:

@@ -330,7 +330,7 @@ def _sound(geometry: Any, name: str) -> Any:
     """The geometry in two dimensions, checked, and repaired where it crosses itself."""
     import shapely
 
-    kind = getattr(geometry, "geom_type", type(geometry).__name__)
+    kind = geometry.geom_type if isinstance(geometry, shapely.Geometry) else type(geometry).__name__
     if kind not in ("Polygon", "MultiPolygon"):
         raise RegionError(f"a region is a Polygon or a MultiPolygon; {name!r} is a {kind}.")
     geometry = shapely.force_2d(geometry)

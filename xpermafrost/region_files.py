@@ -11,7 +11,7 @@ import numpy as np
 
 from ._optional import require
 from .errors import RegionError
-from .polygons import Polygons, joined, polygons_of, turned
+from .polygons import Polygons, joined, polygons_of, shared
 from .regions import LatitudeBands
 
 #: Length to which edges are cut before they are reprojected, straight there, curved here [m].
@@ -113,7 +113,7 @@ def _frame_names(frame: Any, names: str | Sequence[str] | None) -> tuple[str, ..
                 return tuple(frame.index)
             raise RegionError(
                 f"which column names the regions? There is no 'name' among {columns}; "
-                "type xp.as_regions(frame, names='COLUMN')."
+                "type xp.as_regions(frame, names='COLUMN'), or names=['one', 'two', ...]."
             )
     if names not in columns:
         raise RegionError(f"there is no column {names!r} to name the regions; found {columns}.")
@@ -132,9 +132,22 @@ def _lonlat(series: Any) -> list[Any]:
         )
     if series.crs.equals("EPSG:4326", ignore_axis_order=True):
         return list(series)
-    if series.crs.is_projected:
-        series = _with_short_edges(series)
+    if not series.crs.is_projected:  # another datum: a small shift, no other turn of the circle
+        return [_shifted(*pair) for pair in zip(series, series.to_crs(4326), strict=True)]
+    series = _with_short_edges(series)
     return [geometry and _mended(geometry) for geometry in series.to_crs(4326)]
+
+
+def _shifted(before: Any, after: Any) -> Any:
+    """A geometry in another datum, each vertex in the turn of the circle that it came in."""
+    import shapely
+
+    if before is None:
+        return None
+    lon = shapely.get_coordinates(before)[:, 0]
+    return shapely.transform(
+        after, lambda xy: np.stack([xy[:, 0] + 360 * np.round((lon - xy[:, 0]) / 360), xy[:, 1]], 1)
+    )
 
 
 def _with_short_edges(series: Any) -> Any:
@@ -161,8 +174,7 @@ def _mended(geometry: Any) -> Any:
         whole = shapely.make_valid(shapely.Polygon(_followed(np.asarray(part.exterior.coords))))
         for ring in part.interiors:
             hole = shapely.make_valid(shapely.Polygon(_followed(np.asarray(ring.coords))))
-            for turn in (-360.0, 0.0, 360.0):
-                whole = whole.difference(turned(hole, turn))
+            whole = whole.difference(shared(whole, hole))
         parts.append(whole)
     return joined(parts) if parts else geometry
 

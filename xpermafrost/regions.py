@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from .errors import PermafrostWarning, RegionError
-from .masks import cell_bounds, check_grid, on_grid, soil_share
-from .sampling import sample_points
+from .errors import DimensionError, PermafrostWarning, RegionError
+from .masks import cell_bounds, check_grid, grid_fields, on_grid, soil_share, warn_of_sea
 from .schema import BOUNDS
 
 if TYPE_CHECKING:
@@ -61,13 +60,18 @@ class LatitudeBands:
 
     def __post_init__(self) -> None:
         edges = tuple(float(edge) for edge in self.edges)
-        if len(edges) < 2 or any(b <= a for a, b in pairwise(edges)):
+        if len(edges) < 2 or not all(a < b for a, b in pairwise(edges)):
             raise RegionError(
                 f"latitude edges must increase from south to north; got {edges}. "
                 "Type for instance LatitudeBands((60, 65, 70))."
             )
         if edges[0] < -90 or edges[-1] > 90:
             raise RegionError(f"latitude edges must lie in -90..90; got {edges}.")
+        if self.lon is not None and not _is_span(self.lon):
+            raise RegionError(
+                f"lon of bands is a western and an eastern limit, at most 360 degrees apart; got "
+                f"{self.lon}. Type for instance lon=(-168, -141), or (170, -140) over the dateline."
+            )
         names = tuple(self.names) or tuple(_band_name(a, b) for a, b in pairwise(edges))
         if len(names) != len(edges) - 1 or len(set(names)) != len(names):
             raise RegionError(f"{len(edges) - 1} bands need as many different names; got {names}.")
@@ -167,6 +171,15 @@ class LatitudeBands:
         return plot_outlines(self.names, self.geometries, ax)
 
 
+def _is_span(lon: Any) -> bool:
+    """Whether these are two longitudes, a span of the circle apart."""
+    try:
+        west, east = (float(limit) for limit in lon)
+    except (TypeError, ValueError):
+        return False
+    return max(abs(west), abs(east)) <= 540.0 and west != east and east - west <= 360.0
+
+
 def _band_name(south: float, north: float) -> str:
     if north <= 0:
         return f"{abs(north):.1f}-{-south:.1f}S"
@@ -237,7 +250,8 @@ def region_weights(
     Warns
     -----
     PermafrostWarning
-        If less than 99 % of a polygon lies on the grid.
+        If less than 99 % of a region lies on the grid (of bands all around the globe: of that part
+        of them that has the grid's longitudes).
 
     Examples
     --------
@@ -257,8 +271,7 @@ def region_weights(
         f"{float(grid['lon'].min()):g} to {float(grid['lon'].max()):g})"
     )
     _name_the_empty(values, regions, f"meet no cell of the grid {where}")
-    if not isinstance(regions, LatitudeBands):
-        _warn_of_parts(values, regions, where)
+    _warn_of_parts(values, regions, where, cell_bounds(grid, "lon"))
     share, masks = soil_share(grid, land=land, lake=lake, glacier=glacier)
     if share is not None:
         values = values * share
@@ -282,8 +295,13 @@ def _name_the_empty(values: np.ndarray, regions: LatitudeBands | Polygons, what:
         )
 
 
-def _warn_of_parts(values: np.ndarray, regions: Polygons, where: str) -> None:
-    share = values.sum(axis=(1, 2)) / regions.area(figure="sphere").values
+def _warn_of_parts(
+    values: np.ndarray, regions: LatitudeBands | Polygons, where: str, columns: np.ndarray
+) -> None:
+    whole = regions.area(figure="sphere").values
+    if isinstance(regions, LatitudeBands) and regions.lon is None:
+        whole = whole * np.diff(columns, axis=1).sum() / 360.0
+    share = values.sum(axis=(1, 2)) / whole
     part = [f"{n!r} {100 * s:.0f} %" for n, s in zip(regions.names, share, strict=True) if s < 0.99]
     if part:
         warnings.warn(
@@ -329,9 +347,10 @@ def reduce(
     Raises
     ------
     DimensionError
-        If ``lat`` or ``lon`` is missing or 2-D.
+        If ``lat`` or ``lon`` is missing or 2-D, or a variable has one of them only.
     RegionError
-        If a region lies off the grid.
+        If a region lies off the grid, if the weights are of other regions, or a variable holds
+        classes.
 
     Warns
     -----
@@ -348,6 +367,8 @@ def reduce(
     >>> reduce(grid, LatitudeBands((60, 62)))["tas"].values.round(6).tolist()
     [270.0]
     """
+    if isinstance(ds, xr.DataArray):
+        raise DimensionError("reduce needs a Dataset; of a DataArray, da.permafrost.reduce(...).")
     if "station" in ds.dims and not {"lat", "lon"} <= set(ds.dims):
         return ds
     from .region_files import as_regions
@@ -356,25 +377,13 @@ def reduce(
     check_grid(ds, step="reduce")
     if weights is None:
         land = ds.get("sftlf") if land is None else land
-        _warn_of_sea(ds, land)
+        warn_of_sea(ds, land)
         weights = region_weights(ds, regions, land=land, lake=lake, glacier=glacier)
+    elif isinstance(weights, xr.Dataset):
+        raise RegionError("weights= is a DataArray; of a file, xr.open_dataarray(path).")
     elif land is not None or lake is not None or glacier is not None:
         raise RegionError("weights hold the masks already; pass either weights= or masks.")
     return _reduced(ds, regions, on_grid(weights, ds, "weights"))
-
-
-def _warn_of_sea(ds: xr.Dataset, land: xr.DataArray | None) -> None:
-    if land is not None or "ts" not in ds.data_vars or not {"lat", "lon"} <= set(ds["ts"].dims):
-        return
-    from .sources.cmip import recognise
-
-    if recognise(ds):
-        warnings.warn(
-            "'ts' of a climate model is that of the water over open sea, and there is no land "
-            "mask: means mix both. Join the model's 'sftlf' to the Dataset, or pass land=...",
-            PermafrostWarning,
-            stacklevel=3,
-        )
 
 
 def _reduced(
@@ -382,20 +391,22 @@ def _reduced(
 ) -> xr.Dataset:
     from ._reduce_kernels import Runs
 
-    if list(weights.dims) != [regions.dim, "lat", "lon"] or weights.shape[0] != len(regions):
+    known = weights[regions.dim].values.tolist() if regions.dim in weights.coords else []
+    if list(weights.dims) != [regions.dim, "lat", "lon"] or known != list(regions.names):
         raise RegionError(
-            f"the weights have dims {tuple(weights.dims)} and {weights.shape[0]} regions; the "
-            f"regions are {len(regions)} along {regions.dim!r}. Make them by region_weights."
+            f"the weights have dims {tuple(weights.dims)} and are of {known}; the regions are "
+            f"{list(regions.names)} along {regions.dim!r}. Make them by region_weights."
+        )
+    if not bool((weights >= 0).all()):
+        raise RegionError(
+            "weights are areas, 0 or more, none missing. Make them by region_weights."
         )
     if regions.dim in ds.dims:
         raise RegionError(
             f"the Dataset has a dimension {regions.dim!r} already; name that of the regions "
             "otherwise: dataclasses.replace(regions, dim=...)."
         )
-    gridded = {name: da for name, da in ds.data_vars.items() if {"lat", "lon"} <= set(da.dims)}
-    words = [str(name) for name, da in gridded.items() if da.dtype.kind not in "fiub"]
-    if words:
-        raise RegionError(f"{words} are no numbers to average; ds.drop_vars({words}) first.")
+    gridded = grid_fields(ds)
     out = ds.drop_vars([n for n in ds.variables if {"lat", "lon"} & set(ds[n].dims)])
     mean = _means(gridded, Runs.of(weights.values), regions.dim)
     made = str(weights.attrs.get("long_name", "given"))
@@ -434,8 +445,6 @@ __all__ = [
     "EARTH_RADIUS",
     "LatitudeBands",
     "alaska_bands",
-    "cell_bounds",
     "reduce",
     "region_weights",
-    "sample_points",
 ]

@@ -19,7 +19,6 @@ from ._grids import (
     SAME,
     axis_entries,
     cell_area,
-    cells_of,
     describe,
     field_dims,
     require_axes,
@@ -28,6 +27,7 @@ from ._grids import (
 )
 from ._regrid_engines import through_xarray_regrid, xesmf_entries
 from .errors import DataError, DimensionError, RegionError
+from .masks import cell_bounds
 from .schema import BOUNDS
 
 METHODS = ("conservative", "bilinear", "nearest")
@@ -74,7 +74,7 @@ def make_grid(
     >>> grid.sizes["lat"], grid.sizes["lon"], float(grid.lat[0]), float(grid.lon[0])
     (18, 20, 50.625, -178.75)
     """
-    steps = resolution if isinstance(resolution, tuple) else (resolution, resolution)
+    steps = np.broadcast_to(resolution, 2).tolist()
     east = lon[1] if lon[1] > lon[0] else lon[1] + 360.0
     if not (-90 <= lat[0] < lat[1] <= 90 and east - lon[0] <= 360):
         raise RegionError(
@@ -244,6 +244,8 @@ def regrid(
     """
     choose("method", method, METHODS)
     choose("engine", engine, ENGINES)
+    if isinstance(ds, xr.DataArray):
+        raise DataError("regrid needs a Dataset; of a DataArray, da.to_dataset(name='tas').")
     least = MIN_VALID[method] if min_valid is None else float(min_valid)
     if not 0.0 <= least <= 1.0:
         raise DataError(f"min_valid is a share from 0 to 1; got {min_valid}.")
@@ -296,7 +298,7 @@ def _same_cells(grid: xr.Dataset | xr.DataArray, weights: xr.Dataset, prefix: st
     """Whether cells (centres, where 2-D) agree to a share of their size, in any turn."""
     for name in ("lat", "lon"):
         flat = grid[name].ndim == 1
-        mine = cells_of(grid, name) if flat else np.asarray(grid[name].values)
+        mine = cell_bounds(grid, name) if flat else np.asarray(grid[name].values)
         stored = weights.variables.get(f"{prefix}{name}{'_bnds' if flat else ''}")
         if stored is None or mine.shape != stored.shape:
             return False
