@@ -17,11 +17,11 @@ import xarray as xr
 
 from .._checks import choose
 from ..errors import PermafrostWarning, SourceError, TimeAxisError
-from ..schema import LAYER, layer_coords_from_bounds, variable
+from ..schema import LAYER, TIME, layer_coords_from_bounds, variable
 from . import cds, cmip, earthengine, stations
 from ._base import Family, Match
 from ._cmip_files import open_cmip
-from ._convert import convert, stack_layers
+from ._convert import convert, stack_layers, without_time
 from ._grib import clean
 from ._guards import check_single, guard
 from ._open import open_dataset, open_raw
@@ -354,6 +354,8 @@ def _convert_all(
             da, changed = convert(da, item, days), True
         da, clipped = guard(da, untouched=item.untouched, step=step)
         changed = changed or clipped
+        if variable(item.canonical).role == "static" and TIME in da.dims:
+            da, changed = without_time(da), True
         if item.rule.bounds is not None:
             parts.setdefault(item.canonical, []).append((item.rule.bounds, da))
         else:

@@ -49,6 +49,19 @@ def _attrs(da: xr.DataArray, found: Match, row: Variable) -> dict[str, object]:
     }
 
 
+def without_time(da: xr.DataArray) -> xr.DataArray:
+    """A static field that a file repeats at every time, once; one that changes is kept.
+
+    Lazy data are taken at their word: the largest value is that of all times.
+    """
+    if TIME not in da.dims:
+        return da
+    most = da.max(TIME, keep_attrs=True)
+    if da.chunks is None and float((most - da.min(TIME)).max()) > 1e-3 * float(abs(most).max()):
+        return da
+    return most
+
+
 def stack_layers(parts: list[tuple[tuple[float, float], xr.DataArray]]) -> xr.DataArray:
     """One array with ``layer`` from one array a layer, from the surface down."""
     parts = sorted(parts, key=lambda part: part[0])

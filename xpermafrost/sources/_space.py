@@ -22,12 +22,16 @@ _VERTICAL = ("depth", "sdepth", "solth", "soil_depth", "depth_cm", "depth_m", "s
 
 def standard_latlon(ds: xr.Dataset) -> tuple[xr.Dataset, bool]:
     """``lat`` ascending, ``lon`` in [-180, 180) ascending, bounds along with them."""
-    names = {
-        old: new for old, new in _NAMES.items() if old in ds.variables and new not in ds.variables
-    }
+    names = _names_of(ds)
     changed = bool(names)
     ds = ds.rename(names)
     _check_latlon(ds)
+    others = _other_bounds(ds)
+    if others:
+        ds, changed = ds.rename(others), True
+        for name in ("lat", "lon"):
+            if f"{name}_{BOUNDS}" in others.values():
+                ds = ds.assign_coords({name: ds[name].assign_attrs(bounds=f"{name}_{BOUNDS}")})
     bounds = [f"{name}_{end}" for name in ("lat", "lon") for end in (BOUNDS, "bounds")]
     for name in [b for b in ("lat", "lon", *bounds) if b in ds.data_vars]:
         ds, changed = ds.set_coords(name), True
@@ -48,6 +52,40 @@ def standard_latlon(ds: xr.Dataset) -> tuple[xr.Dataset, bool]:
         if coord.dims == (name,) and not ds.indexes[name].is_monotonic_increasing:
             ds, changed = ds.sortby(name), True
     return ds, changed
+
+
+def _names_of(ds: xr.Dataset) -> dict[Hashable, str]:
+    """What becomes ``lat`` and ``lon``: by usual names, else by CF attributes."""
+    names: dict[Hashable, str] = {
+        old: new for old, new in _NAMES.items() if old in ds.variables and new not in ds.variables
+    }
+    for new, attrs in _ATTRS.items():
+        if new in ds.variables or new in names.values():
+            continue
+        units = (attrs["units"], attrs["units"].replace("degrees", "degree"))
+        said = [
+            name
+            for name, coord in ds.coords.items()
+            if coord.attrs.get("standard_name") == attrs["standard_name"]
+            or coord.attrs.get("units") in units
+        ]
+        if len(said) == 1:
+            names[said[0]] = new
+    return names
+
+
+def _other_bounds(ds: xr.Dataset) -> dict[Hashable, str]:
+    """Bounds of 1-D ``lat`` and ``lon`` under other names: by attribute, or of the old name."""
+    found: dict[Hashable, str] = {}
+    for name, long in (("lat", "latitude"), ("lon", "longitude")):
+        wanted = f"{name}_{BOUNDS}"
+        if name not in ds.dims or name not in ds.coords or wanted in ds.variables:
+            continue
+        for other in (ds[name].attrs.get("bounds"), f"{name}_bounds", f"{long}_bnds"):
+            if other in ds.variables and ds[other].ndim == 2 and ds[other].dims[0] == name:
+                found[other] = wanted
+                break
+    return found
 
 
 def _check_latlon(ds: xr.Dataset) -> None:
