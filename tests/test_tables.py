@@ -16,7 +16,7 @@ from xpermafrost.errors import (
     UnknownNameError,
 )
 from xpermafrost.schema import layer_bounds
-from xpermafrost.sources._averages import station_means
+from xpermafrost.sources import _averages
 from xpermafrost.sources._open import open_dataset, open_raw
 
 
@@ -406,6 +406,10 @@ def test_gtnp_legacy_depths_in_any_order_and_words(csv):
 
 
 # completeness
+
+
+def station_means(ds, **options):
+    return _averages.station_means(ds, {name: name for name in ds.data_vars}, **options)
 
 
 def readings(values, freq="D", start="2001-01-01", name="tas"):

@@ -147,7 +147,10 @@ def _client(cdsapi: Any, shown: bool) -> Any:
 
 
 def _suffix(path: Path) -> str:
-    head = path.read_bytes()[:256] if path.exists() else b""
+    head = b""
+    if path.exists():
+        with open(path, "rb") as file:
+            head = file.read(256)
     for magic, suffix in _KINDS:
         if head.startswith(magic):
             return suffix

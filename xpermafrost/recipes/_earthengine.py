@@ -121,8 +121,14 @@ class EarthEngineRequest:
         if missing:
             ds = self.open(project=project)
             for year in missing:
+                images = ds.sel(time=ds["time"].dt.year == year)
+                if not images.sizes["time"]:
+                    raise DataError(
+                        f"Earth Engine has no image of {year} in {self.collection}; nothing was "
+                        "written for it. Ask for years that are there."
+                    )
                 with atomic_path(folder / f"{self._stem()}_{year}.nc") as partial:
-                    ds.sel(time=str(year)).to_netcdf(partial, engine="netcdf4")
+                    images.to_netcdf(partial, engine="netcdf4")
         return paths
 
     def _stem(self) -> str:

@@ -125,7 +125,8 @@ def _extent(regions: Any) -> tuple[float, float, float, float]:
 def _edges(given: Sequence[float] | None) -> tuple[float, float, float, float]:
     if given is not None and len(given) == 4:
         north, west, south, east = (float(edge) for edge in given)
-        if -90.0 <= south < north <= 90.0:
+        # a west that is the east is no box, and not the globe (-180, 180) either
+        if -90.0 <= south < north <= 90.0 and west != east:
             return north, west, south, east
     raise RegionError(
         "a request needs regions: bands, polygons or a file of them (see xp.as_regions), or the "

@@ -345,7 +345,9 @@ def _files(records: Iterable[Mapping[str, Any]]) -> list[EsgfFile]:
     for record in sorted(records, key=lambda r: bool(_one(r.get("replica", False)))):
         urls = tuple(
             address
-            for address, _, service in (str(u).split("|") for u in record.get("url", ()))
+            for address, *_, service in (
+                str(u).split("|") for u in record.get("url", ()) if "|" in u
+            )
             if service == "HTTPServer"
         )
         digest, algorithm = _one(record.get("checksum")), _one(record.get("checksum_type"))

@@ -95,7 +95,7 @@ def identify(ds: xr.Dataset, *, source: str | None = None) -> pd.DataFrame:
         axis = read_axis(ds)
     except (TimeAxisError, SourceError):  # standardize raises it; here variables are asked for
         axis = None
-    found = _matches(ds, source, _step_of(ds, axis))
+    found = matches(ds, source, _step_of(ds, axis))
     return pd.DataFrame([_row(item) for item in found], columns=_COLUMNS)
 
 
@@ -151,7 +151,8 @@ def _step_of(ds: xr.Dataset, axis: Axis | None) -> str:
     return axis.step if axis else "month"
 
 
-def _matches(ds: xr.Dataset, source: str | None, step: str) -> list[Match]:
+def matches(ds: xr.Dataset, source: str | None, step: str) -> list[Match]:
+    """What is found about each variable of data with the time step ``step``."""
     if source is not None:
         choose("source", source, FAMILIES)
     proven = [name for name, family in FAMILIES.items() if family.recognise(ds)]
@@ -262,7 +263,7 @@ def standardize(ds: xr.Dataset, *, source: str | None = None, step: str = "month
     cleaned = clean(ds)
     axis = read_axis(cleaned.ds)
     source_step = _step_of(ds, axis)
-    found = _matches(ds, source, source_step)
+    found = matches(ds, source, source_step)
     _raise_problems(ds, found, source_step)
     recognised = [m for m in found if m.rule is not None]
     if axis is not None:

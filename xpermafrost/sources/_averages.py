@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,8 @@ import xarray as xr
 from .._checks import month_index
 from ..errors import DataError, PermafrostWarning
 from ..schema import TIME
+from ._base import Match
+from ._guards import canonical_ends, raise_beyond, stored_limits
 from ._time import first_of_month
 
 Complete = Literal["wmo"] | float
@@ -21,7 +24,48 @@ SUMS = ("pr", "prsn")
 _DAY = np.timedelta64(1, "D")
 
 
-def station_means(ds: xr.Dataset, *, step: str, complete: Complete) -> xr.Dataset:
+#: What loggers and archives write for missing.
+CODES = (-99.0, -99.9, -99.99, -999.0, -999.9, -999.99, -6999.0, -7999.0, -9999.0, -9999.9,
+         -9999.99, -99999.0, -32768.0, 999.0, 999.9, 6999.0, 7999.0, 9999.0, 9999.9, 99999.0,
+         32767.0)  # fmt: skip
+
+
+def without_codes(ds: xr.Dataset, known: Mapping[str, Match]) -> xr.Dataset:
+    """Codes for missing (-999, 9999, ...) that are no possible reading become NaN.
+
+    Warns and counts them; any other reading that is not possible is an error. In memory.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Readings in the units that they are stored in.
+    known : mapping of str to Match
+        What each variable is; others are not looked at.
+    """
+    told = []
+    for name, item in known.items():
+        values = ds[name].values
+        low, high = stored_limits(item)
+        beyond = (values < low) | (values > high)
+        coded = np.isin(values, CODES) & (beyond | (np.abs(values) >= 9999))
+        if coded.any():
+            codes = sorted(set(values[coded].tolist()))
+            told.append(f"{int(coded.sum())} of {name!r} ({', '.join(f'{c:g}' for c in codes)})")
+            ds = ds.assign({name: ds[name].where(~coded)})
+        if (beyond & ~coded).any():
+            at = np.argwhere(beyond & ~coded)[0][ds[name].dims.index(TIME)]
+            ends = canonical_ends(values[~coded], item)
+            raise_beyond(item.canonical, *ends, f" (the first at {str(ds[TIME].values[at])[:16]})")
+    if not told:
+        return ds
+    line = f"codes for missing set to NaN: {'; '.join(told)}"
+    warnings.warn(f"{line}.", PermafrostWarning, stacklevel=4)
+    return _with_line(ds, line)
+
+
+def station_means(
+    ds: xr.Dataset, known: Mapping[str, str], *, step: str, complete: Complete
+) -> xr.Dataset:
     """Daily or monthly means of readings at any spacing; missing where too few were taken.
 
     A day has a mean if its readings fall into at least three of its four quarters of 6 h (fewer
@@ -38,6 +82,8 @@ def station_means(ds: xr.Dataset, *, step: str, complete: Complete) -> xr.Datase
     ----------
     ds : Dataset
         With ``time`` in datetime64, in any order, doubled stamps allowed.
+    known : mapping of str to str
+        Canonical name of each variable that is averaged; others with a time are left out.
     step : {"month", "day"}
     complete : {"wmo"} or float in (0, 1]
 
@@ -55,13 +101,13 @@ def station_means(ds: xr.Dataset, *, step: str, complete: Complete) -> xr.Datase
     months = month_index(ds[TIME])
     if _stands_for_months(ds[TIME], months):
         return _every_month(ds, months) if step == "month" else ds
-    days, series = _daily(ds)
+    days, series = _daily(ds, list(known))
     if step == "day":
         return _assemble(ds, days, series, "day")
     inside = np.arange(days[0].astype("M8[M]"), days[-1].astype("M8[M]") + 1)
     monthly = {
         name: _monthly(
-            values, days, inside, 1.0 if name in SUMS and complete == "wmo" else complete
+            values, days, inside, 1.0 if known[name] in SUMS and complete == "wmo" else complete
         )
         for name, (values, _) in series.items()
     }
@@ -84,24 +130,20 @@ def _every_month(ds: xr.Dataset, months: np.ndarray) -> xr.Dataset:
 Series = dict[str, tuple[np.ndarray, int]]
 
 
-def _daily(ds: xr.Dataset) -> tuple[np.ndarray, Series]:
+def _daily(ds: xr.Dataset, names: list[str]) -> tuple[np.ndarray, Series]:
     """Days from first to last, and for each variable values (..., day) and the days refused."""
     stamps = ds[TIME].values
     days = np.arange(stamps[0].astype("M8[D]"), stamps[-1].astype("M8[D]") + 1)
     day = (stamps.astype("M8[D]") - days[0]) // _DAY
     quarter = day * 4 + (stamps - stamps.astype("M8[D]")) // np.timedelta64(6, "h")
     out: Series = {}
-    for name in _timed(ds):
+    for name in names:
         values = ds[name].transpose(..., TIME).values.astype("float64")
         flat = values.reshape(-1, stamps.size)
         means = [_day_means(row, day, quarter, days.size) for row in flat]
         stacked = np.stack([mean for mean, _ in means]).reshape(*values.shape[:-1], days.size)
         out[name] = (stacked, sum(refused for _, refused in means))
     return days, out
-
-
-def _timed(ds: xr.Dataset) -> list[str]:
-    return [str(name) for name, da in ds.data_vars.items() if TIME in da.dims]
 
 
 def _day_means(
@@ -152,6 +194,13 @@ def _longest_gap(missing: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 def _assemble(ds: xr.Dataset, stamps: np.ndarray, series: Series, unit: str) -> xr.Dataset:
+    left = [str(n) for n, da in ds.data_vars.items() if TIME in da.dims and n not in series]
+    if left:
+        warnings.warn(
+            f"{left} are not recognised and left out of the means; columns= names them.",
+            PermafrostWarning,
+            stacklevel=4,
+        )
     rest = ds.drop_vars([n for n, v in ds.variables.items() if TIME in v.dims])
     rest = rest.assign_coords({TIME: (TIME, stamps.astype("M8[ns]"), ds[TIME].attrs)})
     new = {}
@@ -167,5 +216,9 @@ def _assemble(ds: xr.Dataset, stamps: np.ndarray, series: Series, unit: str) -> 
             )
     told = ", ".join(f"{name} {refused}" for name, (_, refused) in series.items())
     line = f"means; {unit}s left out for too few readings: {told}"
+    return _with_line(rest.assign(new), line)
+
+
+def _with_line(ds: xr.Dataset, line: str) -> xr.Dataset:
     old = str(ds.attrs.get("history", ""))
-    return rest.assign(new).assign_attrs(history=f"{old}\n{line}" if old else line)
+    return ds.assign_attrs(history=f"{old}\n{line}" if old else line)

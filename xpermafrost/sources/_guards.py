@@ -8,6 +8,7 @@ are all in range?) is checked in memory only, and only over a year or more.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
 import xarray as xr
@@ -23,6 +24,24 @@ PACKING = {"pr": 1e-6, "prsn": 1e-6, "snd": 1e-3, "snw": 1.0, "snc": 0.1, "rsds"
 
 #: Largest daily mean where it is beyond that of a month: 1825 mm in a day (WMO archive, Foc-Foc).
 DAILY_MOST = {"pr": 0.0215, "prsn": 0.0215}
+
+#: What no single reading of an hour or a moment is beyond, where it is not the range of a mean:
+#: -89 degC at Vostok and 57 in Death Valley, 100 on dark sand; 305 mm in an hour (WMO archive);
+#: sun through broken clouds; a radiometer at night, a snow sensor in summer are a little below 0.
+READINGS: dict[str, tuple[float, float]] = {
+    "tas": (180.0, 335.0),
+    "ts": (175.0, 375.0),
+    "tsl": (190.0, 350.0),
+    "pr": (-1e-3, 0.1),
+    "prsn": (-1e-3, 0.1),
+    "rlds": (0.0, 800.0),
+    "rsds": (-50.0, 1800.0),
+    "hfls": (-1500.0, 1500.0),
+    "hfss": (-1500.0, 1500.0),
+    "snd": (-1.0, 60.0),
+    "snw": (-100.0, 2.5e4),
+    "snc": (-1.0, 101.0),
+}
 
 #: In a year or more of real data the largest value is above the first number, no month (day) is
 #: above the second, and the mean is below the third. pr: wettest month of the driest places > 5 mm,
@@ -91,6 +110,37 @@ _USUAL = {
     "snd": (-1e-3, 0.05, 15.0),
     "snw": (-1.0, 5.0, 10001.0),
 }
+
+
+def readings_range(name: str) -> tuple[float, float]:
+    """Lowest and highest value that a single reading can have [canonical units]."""
+    least, most = READINGS.get(name, variable(name).valid_range)
+    return least - PACKING.get(name, 0.0), most
+
+
+def stored_limits(found: Match) -> tuple[float, float]:
+    """Lowest and highest possible reading in stored units."""
+    days = 31.0 if found.per_month else 1.0
+    ends = [(end * days - found.shift) / found.scale for end in readings_range(found.canonical)]
+    return min(ends), max(ends)
+
+
+def canonical_ends(values: np.ndarray, found: Match) -> tuple[float, float]:
+    """Smallest and largest of ``values`` in canonical units."""
+    days = 31.0 if found.per_month else 1.0
+    ends = [float(end(values)) * found.scale + found.shift for end in (np.nanmin, np.nanmax)]
+    return min(ends) / days, max(ends) / days
+
+
+def raise_beyond(name: str, low: float, high: float, where: str = "") -> NoReturn:
+    """The error for readings from ``low`` to ``high`` [canonical units], before any average."""
+    least, most = readings_range(name)
+    raise SourceError(
+        f"readings of {name!r} span {low:.4g} to {high:.4g} {variable(name).units}{where}; none is "
+        f"beyond {least:g} to {most:g}.{_explain(name, low, high)} Codes for missing or readings "
+        "of a broken sensor would be averaged with the others: set them to NaN (empty in a "
+        "table), or correct the units."
+    )
 
 
 def guard(da: xr.DataArray, *, untouched: bool, step: str) -> tuple[xr.DataArray, bool]:

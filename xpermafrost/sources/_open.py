@@ -8,8 +8,8 @@ from pathlib import Path
 import xarray as xr
 
 from ..errors import SourceError
-from ..schema import VARIABLES
-from ._averages import Complete, station_means
+from ..schema import TIME, VARIABLES
+from ._averages import Complete, station_means, without_codes
 from ._columns import Columns, suggestion
 from ._formats import Paths, expand, format_of
 from ._joining import join_pieces
@@ -146,10 +146,8 @@ def open_dataset(
     readings = raw.attrs.get("featureType") and any(_is_table(file) for file in files)
     if readings and source in (None, "stations"):
         _require_units(raw, str(files[0]))
-        if all(name in VARIABLES for name in raw.data_vars):
-            # rates and states: a mean of what was read is a mean of the quantity
-            raw = station_means(raw, step=step, complete=complete)
-            raw = raw if chunks is None else raw.chunk(chunks)
+        raw = _means_of_readings(raw, source, step, complete)
+        raw = raw if chunks is None else raw.chunk(chunks)
     out = standardize(raw, source=source, step=step)
     if not any(name in VARIABLES for name in out.data_vars):
         raise SourceError(
@@ -159,6 +157,25 @@ def open_dataset(
             "ds.permafrost.standardize()."
         )
     return out
+
+
+def _means_of_readings(
+    raw: xr.Dataset, source: str | None, step: str, complete: Complete
+) -> xr.Dataset:
+    """Means of rates and states: a mean of what was read is a mean of the quantity.
+
+    Totals, and what is not settled, are left to `standardize`.
+    """
+    from . import matches
+
+    found = matches(raw, source, "day")
+    if any(m.problem or (m.rule and m.rule.totals) for m in found):
+        return raw
+    known = {m.variable: m for m in found if m.rule and TIME in raw[m.variable].dims}
+    if not known:
+        return raw
+    names = {name: item.canonical for name, item in known.items()}
+    return station_means(without_codes(raw, known), names, step=step, complete=complete)
 
 
 def _require_units(raw: xr.Dataset, name: str) -> None:

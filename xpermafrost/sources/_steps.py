@@ -24,7 +24,7 @@ from .._checks import month_name
 from ..errors import PermafrostWarning, SourceError, TimeAxisError
 from ..schema import TIME
 from ._base import Match
-from ._guards import check_totals
+from ._guards import canonical_ends, check_totals, raise_beyond, stored_limits
 from ._time import (
     DAY,
     Axis,
@@ -69,7 +69,7 @@ def average(
         da = da.drop_vars([c for c in da.coords if TIME in da[c].dims])
         daily, whole = _to_days(da, item, axis, (stamps, middles), days)
         if step == "month":
-            daily, whole = _to_months(daily, whole, months, axis.calendar)
+            daily, whole = _to_months(daily, whole, item, months, axis.calendar)
         parts[item.variable], gaps[item.variable] = daily, whole
     labels = np.unique(months) if step == "month" else days
     notes += _tell_gaps(gaps, _names(labels, step, axis.calendar))
@@ -130,15 +130,15 @@ def _to_days(
         )
     if axis.step == "day":
         return _place(da, middles // DAY, days)
-    return _mean(da, (middles - backward) // DAY, DAY // axis.minutes, days)
+    return _mean(da, item, (middles - backward) // DAY, DAY // axis.minutes, days)
 
 
 def _to_months(
-    da: xr.DataArray, whole: np.ndarray, months: np.ndarray, calendar: str
+    da: xr.DataArray, whole: np.ndarray, item: Match, months: np.ndarray, calendar: str
 ) -> tuple[xr.DataArray, np.ndarray]:
     """Means of whole months: a month with a missing day is missing."""
     labels, first, count = np.unique(months, return_index=True, return_counts=True)
-    out, _ = _mean(da, months, 0, labels)
+    out, _ = _mean(da, item, months, 0, labels)
     full = np.logical_and.reduceat(whole, first) & (count == days_in_month(labels, calendar))
     return (out if full.all() else out.where(xr.DataArray(full, dims=TIME))), full
 
@@ -164,7 +164,7 @@ def _place(
 
 
 def _mean(
-    da: xr.DataArray, labels: np.ndarray, need: int, wanted: np.ndarray
+    da: xr.DataArray, item: Match, labels: np.ndarray, need: int, wanted: np.ndarray
 ) -> tuple[xr.DataArray, np.ndarray]:
     """Mean over runs of equal labels; missing where a run has not ``need`` values (0: any)."""
     found, starts, counts = np.unique(labels, return_index=True, return_counts=True)
@@ -175,7 +175,9 @@ def _mean(
     moved = da.transpose(*order)
     lazy = da.chunks is not None
     values = (
-        _lazy(moved.data, labels, starts, dtype) if lazy else _block(moved.values, labels, dtype)
+        _lazy(moved.data, labels, starts, dtype, item)
+        if lazy
+        else _block(moved.values, labels, dtype, item)
     )
     out = xr.DataArray(values, dims=order, coords=da.drop_vars(TIME, errors="ignore").coords)
     out = out.assign_attrs(da.attrs).rename(da.name).transpose(*da.dims)
@@ -185,7 +187,7 @@ def _mean(
 
 
 def _lazy(
-    data: dask.array.Array, labels: np.ndarray, starts: np.ndarray, dtype: np.dtype
+    data: dask.array.Array, labels: np.ndarray, starts: np.ndarray, dtype: np.dtype, item: Match
 ) -> dask.array.Array:
     """As `_block`, in blocks whose borders are moved on to the next start of a run."""
     borders = np.cumsum(data.chunks[0])
@@ -206,17 +208,22 @@ def _lazy(
         meta=np.empty((0,) * data.ndim, dtype=dtype),
         name="period-mean-" + dask.base.tokenize(data.name, labels, str(dtype)),
         target=dtype,
+        item=item,
     )
 
 
-def _block(values: np.ndarray, labels: np.ndarray, target: np.dtype) -> np.ndarray:
+def _block(values: np.ndarray, labels: np.ndarray, target: np.dtype, item: Match) -> np.ndarray:
     """Mean of each run of equal labels along the first axis, summed in float64; NaN spreads."""
     labels = labels.ravel()
     starts = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1)) if labels.size else labels
     stops = np.append(starts[1:], labels.size)
+    low, high = stored_limits(item)
     out = np.empty((starts.size, *values.shape[1:]), dtype=target)
     for k, (start, stop) in enumerate(zip(starts, stops, strict=True)):
-        out[k] = values[start:stop].mean(axis=0, dtype="float64")
+        run = values[start:stop]
+        if (run < low).any() or (run > high).any():
+            raise_beyond(item.canonical, *canonical_ends(run, item))
+        out[k] = run.mean(axis=0, dtype="float64")
     return out
 
 
