@@ -266,8 +266,7 @@ def standardize(ds: xr.Dataset, *, source: str | None = None, step: str = "month
     found = matches(ds, source, source_step)
     _raise_problems(ds, found, source_step)
     recognised = [m for m in found if m.rule is not None]
-    if axis is not None:
-        check_single(axis, recognised)
+    check_single(ds, axis, recognised)
     notes = list(cleaned.notes)
     changed = len(cleaned.ds.coords) != len(ds.coords) or bool(notes)
     out, days, moved, told = _to_step(cleaned.ds, axis, recognised, step)

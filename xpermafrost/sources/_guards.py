@@ -16,7 +16,7 @@ import xarray as xr
 from ..errors import SourceError
 from ..schema import TIME, variable
 from ._base import Match
-from ._time import DAY, Axis
+from ._time import DAY, TIME_NAMES, Axis
 from ._units import plain
 
 #: Negatives up to this size (canonical units) are rounding of GRIB packing or regridding.
@@ -236,7 +236,7 @@ def _explain(name: str, low: float, high: float) -> str:
     return ""
 
 
-def check_single(axis: Axis, found: Sequence[Match]) -> None:
+def check_single(ds: xr.Dataset, axis: Axis | None, found: Sequence[Match]) -> None:
     """A lone stamp that is no first of a month, and a total: of a month, a day or an hour?
 
     Raises
@@ -244,14 +244,19 @@ def check_single(axis: Axis, found: Sequence[Match]) -> None:
     SourceError
         If there are no time bounds that tell.
     """
-    if axis.dates.size > 1 or axis.step != "month" or axis.middles is not axis.dates:
-        return
+    if axis is None:
+        stamp = next((ds[n] for n in TIME_NAMES if n in ds.coords and not ds[n].ndim), None)
+    else:
+        lone = axis.dates.size == 1 and axis.step == "month" and axis.middles is axis.dates
+        stamp = axis.dates[0] if lone else None
     totals = [m for m in found if m.rule and m.rule.totals and plain(m.units_in) == m.rule.units]
-    if not totals or int(axis.dates.dt.day.values[0]) == 1:
+    if stamp is None or stamp.dtype.kind not in "MO" or not totals:
+        return
+    if int(stamp.dt.day) == 1 and int(stamp.dt.hour) in (0, 6):
         return
     name, units = totals[0].variable, totals[0].units_in
     raise SourceError(
-        f"{name!r} in {units!r} is a total, and its only stamp, {str(axis.dates.values[0])[:16]}, "
+        f"{name!r} in {units!r} is a total, and its only stamp, {str(stamp.values)[:16]}, "
         "does not tell whether of a month, a day or an hour. Load more times, or say the period: "
         f"ds[{name!r}].attrs['units'] = '{units} day-1'."
     )
