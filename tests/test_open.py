@@ -670,3 +670,60 @@ def test_grib_without_cfgrib(tmp_path, monkeypatch):
     (tmp_path / "a.grib").write_bytes(b"GRIB....")
     with pytest.raises(MissingDependencyError, match=r"opening GRIB files.*xpermafrost\[grib\]"):
         open_dataset(tmp_path / "a.grib")
+
+
+# traps
+
+
+def test_a_selection_without_times_beside_others(tmp_path):
+    write(states(12), tmp_path / "2001.nc")
+    write(states(12, start="2002-01").isel(valid_time=[]), tmp_path / "2002.nc")
+    assert open_dataset(tmp_path / "*.nc").sizes["time"] == 12
+
+
+@pytest.mark.parametrize(("level", "units"), [(-10.0, "degC"), (80.0, "%")])
+def test_files_in_other_units_are_not_joined(tmp_path, level, units):
+    one, two = states(12), states(12, start="2002-01")
+    if units == "%":
+        for ds in (one, two):
+            ds["t2m"] = (ds["t2m"] * 0 + 0.8).assign_attrs(units="1")
+            ds.update(ds.rename(t2m="snowc"))
+        one, two = one[["snowc"]], two[["snowc"]]
+    name = next(iter(two.data_vars))
+    two[name] = (two[name] * 0 + level).assign_attrs(units=units)
+    paths = [write(one, tmp_path / "1.nc"), write(two, tmp_path / "2.nc")]
+    with pytest.raises(SourceError, match=f"'{name}' has units .* in .*1.nc' and '{units}' in"):
+        open_dataset(paths)
+
+
+def test_spellings_of_one_unit_are_joined(tmp_path):
+    one, two = totals(12), totals(12, start="2002-01")
+    two["tp"].attrs["units"] = "m of water equivalent"
+    paths = [write(one, tmp_path / "1.nc"), write(two, tmp_path / "2.nc")]
+    assert open_raw(paths).sizes["valid_time"] == 24
+
+
+def test_calendars_are_not_joined(tmp_path):
+    one = states(12, time="time")
+    two = states(12, time="time", start="2002-01").convert_calendar("noleap", use_cftime=True)
+    paths = [write(one, tmp_path / "1.nc"), write(two, tmp_path / "2.nc")]
+    with pytest.raises(TimeAxisError, match=r"mixed calendars: .*1.nc' has 'proleptic_gregorian'"):
+        open_dataset(paths)
+
+
+@pytest.mark.parametrize("calendar", [None, "360"])
+def test_months_since(tmp_path, calendar):
+    attrs = {"units": "months since 2001-01-01"} | ({"calendar": calendar} if calendar else {})
+    ds = states(24, time="time").assign_coords(time=("time", np.arange(24) + 0.5, attrs))
+    out = open_dataset(write(ds, tmp_path / "a.nc"))
+    assert (out["time"].values == pd.date_range("2001-01", periods=24, freq="MS")).all()
+    assert open_dataset(tmp_path / "a.nc", chunks={})["tas"].chunks is not None
+
+
+def test_land_share_of_one_month_beside_years(tmp_path):
+    land = states(1).rename(t2m="lsm") * 0 + 0.8
+    land["lsm"].attrs = {"units": "(0 - 1)"}
+    paths = [write(states(), tmp_path / "1.nc"), write(land, tmp_path / "2.nc")]
+    out = open_dataset(paths)
+    assert out["sftlf"].dims == ("lat", "lon")
+    np.testing.assert_allclose(out["sftlf"], 80.0, rtol=1e-6)

@@ -468,3 +468,11 @@ def test_the_result_joins_an_experiment(full):
     reference = reference.assign_coords(lat=("station", [65.0]), lon=("station", [120.0]))
     whole = with_scenarios(reference, open_cmip(full.folder))
     assert whole["scenario"].values.tolist() == ["reference", "historical", "ssp126", "ssp585"]
+
+
+def test_a_scenario_beyond_2261(archive):
+    path = archive.write("tas", "ssp585", "2255-01", "2265-12")
+    with pytest.raises(
+        TimeAxisError, match=r"found 2255 to 2265\. Leave later years or their files"
+    ):
+        open_cmip(path)

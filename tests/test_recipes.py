@@ -501,6 +501,19 @@ def test_earthengine_files_are_read_back(engine, tmp_path):
     np.testing.assert_allclose(ds["tas"], 270.123, rtol=1e-6)
 
 
+def test_earthengine_without_images_of_a_year(engine, tmp_path, monkeypatch):
+    opened = recipes.EarthEngineRequest.open
+
+    def until_2001(self, **options):
+        ds = opened(self, **options)
+        return ds.isel(time=ds["time"].dt.year < 2002)
+
+    monkeypatch.setattr(recipes.EarthEngineRequest, "open", until_2001)
+    with pytest.raises(DataError, match="no image of 2002 in ECMWF/ERA5_LAND/MONTHLY_AGGR"):
+        recipes.earthengine((60, -150, 59.8, -149.8), [2001, 2002], "tas").download(tmp_path)
+    assert [path.name[-8:] for path in tmp_path.iterdir()] == ["_2001.nc"]
+
+
 def test_earthengine_without_credentials(engine, tmp_path):
     engine.state["fail"] = RuntimeError("Please authorize access to your Earth Engine account")
     with pytest.raises(DataError, match=r"Please authorize.*'earthengine authenticate'.*project"):
@@ -748,3 +761,9 @@ def test_importing_the_recipes_imports_no_client():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert _cds.PRODUCTS["monthly"].endswith("monthly-means")
+
+
+def test_a_box_without_width_is_not_the_globe():
+    with pytest.raises(RegionError, match="edges \\(north, west, south, east\\)"):
+        boxes((65.0, -148.0, 64.0, -148.0))
+    assert boxes((65.0, -180.0, 64.0, 180.0)) == [Box(65.0, -180.0, 64.0, 179.9)]

@@ -561,3 +561,185 @@ def test_every_family_is_registered_under_its_name():
 def test_missing_units_of_canonical_names_are_errors_too():
     with pytest.raises((UnitsError, SourceError), match=r"'tas' has no units.*attrs\['units'\]"):
         standardize(dataset("tas", 260.0, None))
+
+
+# --- traps of real files ------------------------------------------------------------------
+
+
+def test_the_time_dimension_may_have_any_name():
+    hours = pd.date_range("2001-01-01 01:00", periods=744, freq="h")
+    for name in ("T", "Time", "DATE"):
+        raw = dataset("tp", 1e-4, "m", dim=name, times=hours)
+        # as static fields, hourly totals would pass for mean daily totals
+        with pytest.raises(SourceError, match="several meanings"):
+            standardize(raw)
+        out = standardize(raw, source="era5")["pr"]
+        assert out.dims == ("time",)
+        np.testing.assert_allclose(out * 86400, [2.4])
+
+
+@pytest.mark.parametrize("stamp", ["2001-07-15", "2001-07-01 13:00"])
+def test_a_lone_total_is_no_month(stamp):
+    raw = dataset("tp", 5e-3, "m", times=pd.DatetimeIndex([stamp]))
+    with pytest.raises(SourceError, match=r"whether of a month, a day or an hour|hour of day"):
+        standardize(raw)
+    with pytest.raises(SourceError, match="whether of a month, a day or an hour"):
+        standardize(raw.isel(time=0))
+    edges = pd.DatetimeIndex(["2001-07-15", "2001-07-16"]).to_numpy()[np.newaxis]
+    raw = dataset("total_precipitation_sum", 5e-3, "m", times=pd.DatetimeIndex(["2001-07-15"]))
+    raw = raw.assign(time_bnds=(("time", "bnds"), edges))
+    raw["time"].attrs["bounds"] = "time_bnds"
+    day = standardize(raw, step="day")["pr"]
+    np.testing.assert_allclose(day * 86400, [5.0])
+
+
+def test_two_hours_across_the_turn_of_a_month_are_no_months():
+    hours = pd.DatetimeIndex(["2001-01-31T23:00", "2001-02-01T00:00"])
+    with pytest.warns(PermafrostWarning, match="not wholly covered"):
+        out = standardize(dataset("t2m", 260.0, "K", times=hours))
+    assert out["tas"].isnull().all()
+
+
+def test_accumulations_of_grib_begin_in_the_month_before():
+    valid = MONTHS + pd.Timedelta("6h")
+    raw = dataset("tp", np.arange(1, 13) / 1000, "m", times=valid - pd.Timedelta("12h"))
+    raw = raw.assign_coords(step=np.timedelta64(12, "h"), valid_time=("time", valid))
+    out = standardize(raw)
+    assert (out["time"].values == MONTHS.values).all()
+    np.testing.assert_allclose(out["pr"] * 86400, np.arange(1, 13))
+
+
+@pytest.mark.parametrize("name", ["t2m", "tas"])
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"cell_methods": "time: maximum"},
+        {"cell_methods": "area: mean time: minimum within days time: mean over days"},
+        {"GRIB_stepType": "max"},
+    ],
+)
+def test_extremes_are_no_means(name, attrs):
+    with pytest.raises(SourceError, match=r"is a m\w+imum in time .* ds.rename"):
+        standardize(dataset(name, 270.0, "K", **attrs))
+    standardize(dataset(name, 270.0, "K", cell_methods="area: maximum time: mean"))
+
+
+def test_means_of_one_hour_of_the_day_are_refused():
+    with pytest.raises(SourceError, match=r"stamped at 12 UTC .* by hour of day"):
+        standardize(dataset("t2m", 270.0, "K", times=MONTHS + pd.Timedelta("12h")))
+    standardize(dataset("tp", 1e-3, "m", times=MONTHS + pd.Timedelta("6h")))
+
+
+@pytest.mark.parametrize(
+    "labels", [[1.0] * 11 + [5.0], ["0001"] * 11 + ["0005"], [b"1"] * 11 + [b"5"]]
+)
+def test_expver_in_any_spelling(labels):
+    raw = dataset("t2m", 270.0, "K").assign_coords(expver=("time", labels))
+    with pytest.warns(PermafrostWarning, match="1 months are preliminary"):
+        assert standardize(raw).attrs["preliminary_months"] == "2001-12"
+
+
+def test_expver_of_all_times():
+    raw = dataset("t2m", 270.0, "K")
+    for whole in (raw.assign_coords(expver="0005"), raw.expand_dims(expver=[5])):
+        with pytest.warns(PermafrostWarning, match="12 months are preliminary"):
+            standardize(whole)
+
+
+def test_lazy_legacy_expver_is_joined_unseen():
+    values = np.full((12, 2), np.nan)
+    values[:10, 0], values[9:, 1] = 260.0, 250.0
+    raw = xr.Dataset(
+        {"t2m": (("time", "expver"), values, {"units": "K"})},
+        coords={"time": MONTHS, "expver": [1, 5]},
+    ).chunk(time=6)
+    with dask.config.set(scheduler=_refuse):
+        out = standardize(raw)
+    assert "which months are preliminary is not known" in out.attrs["history"]
+    assert out["tas"].values.tolist() == [260.0] * 10 + [250.0] * 2
+
+
+def _refuse(*args, **options):
+    raise AssertionError("computed")
+
+
+def test_a_file_without_times_is_refused():
+    with pytest.raises(TimeAxisError, match="'time' holds no time step"):
+        standardize(dataset("t2m", 270.0, "K", times=MONTHS[:0]))
+
+
+@pytest.mark.parametrize(
+    ("values", "units"),
+    [
+        (np.arange(12) + 0.5, "months since 2001-01-01"),
+        (np.arange(12), "months since 2001-1-1 00:00:00"),
+        ([float(f"2001{m:02d}15.5") for m in range(1, 13)], "day as %Y%m%d.%f"),
+    ],
+)
+def test_other_encodings_of_time(values, units):
+    raw = dataset("tas", 270.0, "K").assign_coords(time=("time", values, {"units": units}))
+    assert (standardize(raw)["time"].values == MONTHS.values).all()
+
+
+def test_time_that_cannot_be_decoded():
+    raw = dataset("tas", 270.0, "K")
+    raw = raw.assign_coords(time=("time", np.arange(12), {"units": "months since 2001-01-16"}))
+    with pytest.raises(TimeAxisError, match="cannot decode 'time' in 'months since 2001-01-16'"):
+        standardize(raw)
+
+
+@pytest.mark.parametrize(
+    "units",
+    ["Kelvin", "deg C", "degreesC", "degrees_C", "Degrees Celsius", "\u00b0C", "\u00baC", "C"],
+)
+def test_spellings_of_temperature(units):
+    kelvin = 260.0 if units == "Kelvin" else -13.15
+    np.testing.assert_allclose(standardize(dataset("tas", kelvin, units))["tas"], 260.0)
+
+
+def test_lat_lon_and_bounds_by_their_attributes():
+    raw = xr.Dataset(
+        {
+            "tas": (("time", "Y", "X"), np.full((12, 2, 3), 270.0), {"units": "K"}),
+            "X_vertices": (("X", "nv"), [[199.0, 200], [200, 201], [201, 202]]),
+        },
+        coords={
+            "time": MONTHS,
+            "Y": ("Y", [65.5, 64.5], {"units": "degree_north"}),
+            "X": ("X", [199.5, 200.5, 201.5], {"units": "degree_east", "bounds": "X_vertices"}),
+        },
+    )
+    before = raw.copy(deep=True)
+    out = standardize(raw)
+    xr.testing.assert_identical(raw, before)
+    assert out["tas"].dims == ("time", "lat", "lon")
+    assert out["lon_bnds"].values.tolist() == [[-161, -160], [-160, -159], [-159, -158]]
+    assert out["lon"].attrs["bounds"] == "lon_bnds"
+
+
+def test_a_static_field_at_every_time_is_kept_once():
+    land = np.full((12, 2), 0.9)
+    raw = xr.Dataset(
+        {
+            "t2m": (("time", "lat"), np.full((12, 2), 270.0), {"units": "K"}),
+            "lsm": (("time", "lat"), land, {"units": "(0 - 1)"}),
+        },
+        coords={"time": MONTHS, "lat": [60.0, 61.0]},
+    )
+    for ds in (raw, raw.chunk(time=3), raw.assign(lsm=raw["lsm"].where(raw.time == MONTHS[3]))):
+        out = standardize(ds)["sftlf"]
+        assert out.dims == ("lat",)
+        np.testing.assert_allclose(out, 90.0)
+    land[6:] = 0.1
+    assert standardize(raw)["sftlf"].dims == ("time", "lat")
+
+
+@pytest.mark.parametrize("chunks", [None, {"time": 100}])
+def test_codes_for_missing_are_not_averaged(chunks):
+    hours = pd.date_range("2001-01-01", periods=744, freq="h")
+    raw = dataset("t2m", 260.0, "K", times=hours)
+    raw["t2m"][100] = -9999.0
+    raw["t2m"][101] = np.nan
+    raw = raw if chunks is None else raw.chunk(chunks)
+    with pytest.raises(SourceError, match="readings of 'tas' span -9999 to 260 K"):
+        standardize(raw).compute()

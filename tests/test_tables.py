@@ -522,3 +522,49 @@ def test_the_rule_is_an_argument_of_open_dataset(csv):
     with pytest.warns(PermafrostWarning, match=r"no month of 'tsl' has enough .* complete=0.5"):
         assert np.isnan(open_dataset(path)["tsl"]).all()
     assert np.isfinite(open_dataset(path, complete=0.3)["tsl"]).all()
+
+
+# codes for missing, columns beside
+
+
+def hourly(code, *, at=100, header="date,tas [degC]"):
+    stamps = pd.date_range("2001-01-01", periods=24 * 59, freq="h")
+    rows = [f"{t:%Y-%m-%dT%H:%M},{code if k == at else -20.0}" for k, t in enumerate(stamps)]
+    return "\n".join([header, *rows])
+
+
+@pytest.mark.parametrize("code", [-99.9, -999, -9999, 6999, 9999, 32767])
+def test_codes_for_missing_become_missing(csv, code):
+    with pytest.warns(PermafrostWarning, match=rf"NaN: 1 of 'tas' \({code}\)"):
+        out = open_dataset(csv(hourly(code)))
+    np.testing.assert_allclose(out["tas"], 253.15)
+    assert f"codes for missing set to NaN: 1 of 'tas' ({code})" in out.attrs["history"]
+
+
+def test_codes_in_monthly_rows(csv):
+    # -99.9 degC is in the range of a monthly mean
+    text = monthly(names=("A",)).replace("2001-03-01,A,-18,", "2001-03-01,A,-99.9,")
+    with pytest.warns(PermafrostWarning, match=r"1 of 'tas' \(-99.9\)"):
+        out = open_dataset(csv(text), columns=MAP)
+    assert out["tas"].isnull().values.tolist() == [[False, False, True] + [False] * 11]
+
+
+def test_numbers_that_are_codes_elsewhere_are_kept(csv):
+    text = monthly(names=("A",), header="date,site,hfss [W m-2],snd [cm]").replace(",-18,", ",-99,")
+    out = open_dataset(csv(text))
+    assert float(out["hfss"][0, 2]) == -99.0
+
+
+def test_a_broken_sensor_is_not_averaged(csv):
+    with pytest.raises(SourceError, match=r"253.1 to 358.1 K \(the first at 2001-01-05T04:00\)"):
+        open_dataset(csv(hourly(85.0)))
+
+
+def test_columns_beside_do_not_hinder_means(csv):
+    header = "date,air_temperature [degC],RH [%],precipitation [mm h-1]"
+    stamps = pd.date_range("2001-01-01", periods=24 * 59, freq="h")
+    rows = [f"{t:%Y-%m-%dT%H:%M},-5,80,0.1" for t in stamps if t.hour != 3]
+    with pytest.warns(PermafrostWarning, match=r"\['RH'\] are not recognised"):
+        out = open_dataset(csv("\n".join([header, *rows])))
+    np.testing.assert_allclose(out["tas"], 268.15)
+    np.testing.assert_allclose(out["pr"] * 3600, 0.1)

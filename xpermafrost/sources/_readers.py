@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -65,17 +66,24 @@ def _finish(ds: xr.Dataset, chunks: Chunks) -> xr.Dataset:
 
 def read_netcdf(path: Path, chunks: Chunks) -> list[xr.Dataset]:
     """One NetCDF file; a duration stays a number with units, but for the lead time of GRIB."""
-    try:
-        ds = xr.open_dataset(path, engine="netcdf4", chunks=chunks, decode_timedelta=False)
-    except ValueError as error:
-        if "decode time" not in str(error):
-            raise
-        # "months since" of a calendar with months of several lengths; `to_dates` reads it
-        ds = xr.open_dataset(path, engine="netcdf4", chunks=chunks, decode_times=False)
+    with warnings.catch_warnings():
+        # years beyond datetime64[ns] are told where they matter
+        warnings.filterwarnings("ignore", "Unable to decode time", xr.SerializationWarning)
+        ds = _decoded(path, chunks)
     if "step" in ds.coords and "units" in ds["step"].attrs:
         step = xr.decode_cf(ds[["step"]].reset_coords(), decode_timedelta=True)["step"]
         ds = ds.assign_coords(step=step)
     return [_finish(ds, chunks)]
+
+
+def _decoded(path: Path, chunks: Chunks) -> xr.Dataset:
+    try:
+        return xr.open_dataset(path, engine="netcdf4", chunks=chunks, decode_timedelta=False)
+    except ValueError as error:
+        if "decode time" not in str(error):
+            raise
+        # "months since" of a calendar with months of several lengths; `to_dates` reads it
+        return xr.open_dataset(path, engine="netcdf4", chunks=chunks, decode_times=False)
 
 
 def _read_netcdf3(path: Path, chunks: Chunks) -> list[xr.Dataset]:
