@@ -378,7 +378,7 @@ def test_what_cannot_be_remapped_says_why():
         remap_layers(kinds, (0, 1.0))
     with pytest.raises(UnknownNameError, match="unknown rule below the source 'deep'"):
         remap_layers(ds, (0, 1.0), below="deep")
-    with pytest.raises(DataError, match=r"got 80 and 1\.0"):
+    with pytest.raises(DataError, match=r"got 80, 1\.0"):
         remap_layers(ds, (0, 1.0), min_valid=80)
 
 
@@ -417,3 +417,44 @@ def test_a_dense_borehole_thinned_out_keeps_its_layer_means():
     thin = remap_layers(ds.isel(layer=[1, 3, 5, 7, 9, 11]), edges)["tsl"]
     assert whole.notnull().mean() > 0.9
     assert float(abs(whole - thin).mean()) < 0.25
+
+
+@pytest.mark.parametrize(
+    ("units", "amount"),
+    [
+        ("kg m-2", True), ("g m-2", True), ("kg C m-2", True), ("gC/m2", True), ("Mg ha-1", True),
+        ("mm", True), ("m of water equivalent", True), ("J m-2", True), ("mol m-2", True),
+        ("K", False), ("degC", False), ("1", False), ("%", False), ("g kg-1", False),
+        ("kg m-3", False), ("(0 - 1)", False), ("m3 m-3", False), ("W m-2", False),
+    ],
+)  # fmt: skip
+def test_units_tell_amounts_from_means(units, amount):
+    ds = xr.Dataset(
+        {"x": ("layer", [1.0, 4.0, 15.0], {"units": units})}, layer_coords((0, 0.1, 0.5, 2.0))
+    )
+    found = remap_layers(ds, (0, 0.3, 2.0))["x"].values
+    expected = [3.0, 17.0] if amount else [3.0, (0.2 * 4 + 1.5 * 15) / 1.7]
+    if not amount:
+        expected[0] = (0.1 * 1 + 0.2 * 4) / 0.3
+    np.testing.assert_allclose(found, expected)
+
+
+def test_units_that_cannot_be_read_and_depths_in_cm_are_refused():
+    ds = xr.Dataset({"x": ("layer", [1.0, 4.0], {"units": "moss"})}, layer_coords((0, 0.1, 0.5)))
+    with pytest.raises(UnitsError, match=r"'x' has no units that can be read \('moss'\)"):
+        remap_layers(ds, (0, 0.3))
+    cm = xr.Dataset({"x": ("layer", [1.0, 4.0], {"units": "K"})}, layer_coords((0, 10, 50)))
+    for name in ("depth", "depth_top", "depth_bottom"):
+        cm[name].attrs["units"] = "cm"
+    with pytest.raises(UnitsError, match="remap_layers needs depths in m; 'depth' has units 'cm'"):
+        remap_layers(cm, (0, 0.3))
+    with pytest.raises(UnitsError, match="depths in m"):
+        remap_layers(ds.assign(x=ds["x"].assign_attrs(units="K")), cm)
+
+
+def test_arguments_that_are_no_layers():
+    ds = xr.Dataset({"x": ("layer", [1.0, 4.0], {"units": "K"})}, layer_coords((0, 0.1, 0.5)))
+    with pytest.raises(DimensionError, match="remap_layers needs a Dataset; of a DataArray"):
+        remap_layers(ds["x"], (0, 0.3))
+    with pytest.raises(DimensionError, match=r"the target needs edges .* got 'era5'"):
+        remap_layers(ds, "era5")

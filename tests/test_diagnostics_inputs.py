@@ -274,7 +274,7 @@ def test_depth_positive_up(how):
     else:
         turned = {n: -da[n] for n in ("depth", "depth_top", "depth_bottom")}
         da = da.assign_coords({n: v.assign_attrs(units="m") for n, v in turned.items()})
-    with pytest.raises(DimensionError, match=r"positive down; .* Turn"):
+    with pytest.raises(DimensionError, match=r"positive down; .* (Give the bounds so|Turn them)"):
         dg.permafrost_presence(da)
 
 
@@ -434,3 +434,49 @@ def test_results_go_to_files_and_come_back(tmp_path):
         np.testing.assert_allclose(back, found)
         np.testing.assert_array_equal(back["status"], found["status"])
         assert back["status"].attrs["flag_meanings"] == found["status"].attrs["flag_meanings"]
+
+
+def test_bounds_of_a_dataset_are_found_as_they_are_stored():
+    ds = daily()
+    bare = ds.drop_vars(["depth_top", "depth_bottom"])
+    xr.testing.assert_allclose(dg.active_layer_thickness(bare), dg.active_layer_thickness(ds))
+    assert "depth_top" not in bare.coords
+    cm = bare.assign_coords(depth=("layer", ds["depth"].values, {"units": "cm"}))
+    with pytest.raises(UnitsError, match="depths in m"):
+        dg.active_layer_thickness(cm)
+
+
+def test_soil_is_no_air():
+    soil = daily()["tsl"]
+    for call in (
+        dg.mean_annual_air_temperature,
+        lambda da: dg.ttop(da, n_thawing=0.9, n_freezing=0.5, conductivity_ratio=0.6),
+        lambda da: dg.surface_offset(da, da),
+    ):
+        with pytest.raises(DimensionError, match=r"needs air temperature; 'tsl' has the dims"):
+            call(soil)
+    assert "layer" in dg.degree_days(soil).dims  # of soil there are degree days
+
+
+def test_places_that_differ_are_not_dropped():
+    ds = daily()
+    thickness = dg.active_layer_thickness(ds)
+    area = xr.DataArray(
+        np.full((2, 3), 1e6), coords={"lat": ds["lat"], "lon": ds["lon"]}, dims=("lat", "lon"),
+        attrs={"units": "m2"},
+    )  # fmt: skip
+    near = area.assign_coords(lat=area["lat"] + 1e-6)
+    for wrong in (near, area.isel(lat=[1]), area.isel(lat=[1, 0])):
+        with pytest.raises(DimensionError, match=r"same places in both; along 'lat' found \[65.0"):
+            dg.thawed_volume(thickness, area=wrong)
+    moved = ds.assign_coords(lat=ds["lat"] + 1.0)
+    for call in (dg.surface_offset, dg.n_factors):
+        with pytest.raises(DimensionError, match="same places in both; along 'lat'"):
+            call(ds, moved)
+
+
+def test_a_thickness_is_no_presence():
+    thickness = dg.active_layer_thickness(daily())
+    for call in (dg.permafrost_free_year, lambda da: dg.permafrost_probability(da, dim="member")):
+        with pytest.raises(UnitsError, match=r"needs the presence of permafrost.* has units 'm'"):
+            call(thickness)

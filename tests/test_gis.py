@@ -477,12 +477,12 @@ WRITTEN = {
     "climatology": lambda: grid()[["tas"]].groupby("time.month").mean("time"),
     "adjusted": adjusted,
     "adjustment factors": factors,
-    "weights": lambda: region_weights(grid(), LatitudeBands((59, 61, 63))),
+    "weights": lambda: region_weights(grid(), LatitudeBands((59.5, 61, 62.5))),
     "over polygons": over_polygons,
     "regridding weights": regridding,
     "ground temperature": lambda: mean_annual_ground_temperature(testing.canonical()),
     "permafrost presence": lambda: permafrost_presence(testing.canonical()),
-    "reduced": lambda: reduce(grid().drop_vars("lat_bnds"), LatitudeBands((59, 61, 63))),
+    "reduced": lambda: reduce(grid().drop_vars("lat_bnds"), LatitudeBands((59.5, 61, 62.5))),
 }
 #: Names of what `made_by_the_model` holds.
 MODELLED = [

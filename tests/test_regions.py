@@ -623,8 +623,8 @@ def test_limits_of_longitude_that_make_no_sense(lon):
 def test_bands_that_reach_beyond_the_grid_are_told():
     with pytest.warns(PermafrostWarning, match=r"only a part lies on the grid.*'60.0-65.0N' 42 %"):
         reduce(grid(n_lat=2), LatitudeBands((60, 65)))
-    with pytest.warns(PermafrostWarning, match=r"'60.0-62.0N' 58 %"):
-        reduce(grid(), LatitudeBands((60, 62), lon=(-152.5, -146.5)))
+    # of longitudes a band may have less
+    assert reduce(grid(), LatitudeBands((60, 62), lon=(-152.5, -146.5))).sizes["band"] == 1
 
 
 def test_columns_in_any_order_are_the_same_cells():

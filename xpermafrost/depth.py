@@ -7,6 +7,7 @@ What the source does not reach is missing unless asked for, and always flagged.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,9 +18,12 @@ import xarray as xr
 from ._checks import check_whole, choose, require_dims, same_units
 from .errors import DataError, DimensionError, UnitsError
 from .schema import LAYER, VARIABLES, layer_bounds, layer_coords_from_bounds
+from .sources._units import linear, plain
 
 #: Units of what adds up over layers.
 AMOUNT = "kg m-2"
+_AMOUNTS = (AMOUNT, "mol m-2", "J m-2")  # in any scale; kg m-2 are depths of water, too
+_ELEMENT = re.compile(r"\b([kmMPT]?)g ?(?:C|N)\b")  # pint takes C for a coulomb or a degree
 #: Longest distance [m] between two sensors that is interpolated over.
 MAX_GAP = 1.0
 #: Share of what the source covers of a layer that must be there at a time.
@@ -43,9 +47,10 @@ def remap_layers(
     Lazy on dask (``layer`` in one chunk). The source has layers with thickness, or points
     (upper equal to lower bound), as sensors are.
 
-    * **Amounts** (units kg m-2, such as ``mrsol``) are spread evenly over their layer, and a
-      target layer holds what lies in it: mass over the common depth is conserved. A target
-      layer is missing where any source layer that it meets is.
+    * **Amounts** (mass, moles or heat per area, or a depth of water: kg m-2 as ``mrsol``, g C m-2,
+      J m-2, mm) are spread evenly over their layer, and a target layer holds what lies in it:
+      mass over the common depth is conserved. A target layer is missing where any source layer
+      that it meets is.
     * **Means** (other units, such as ``tsl``): mean over the source layers that the target
       meets, weighted by the thickness of the overlap; a missing source layer drops out.
     * **Points**: the profile is linear between neighbouring sensors and averaged exactly over
@@ -91,7 +96,8 @@ def remap_layers(
         If ``layer`` or its bounds are missing, are no depths, overlap or are split over chunks;
         if an amount is at points; if the target has layers without thickness.
     UnitsError
-        If a variable on layers has no units: they tell amounts from means.
+        If a variable on layers has no units, or none that can be read: they tell amounts from
+        means. If depths are not in m.
     DataError
         If a variable on layers holds classes, integers or text.
 
@@ -121,10 +127,9 @@ def remap_layers(
     choose("rule above the source", above, ("missing", "shallowest"))
     choose("rule below the source", below, ("missing", "deepest"))
     if not (0.0 <= min_valid <= 1.0 and max_gap > 0.0):
-        raise DataError(
-            f"min_valid is a share from 0 to 1 and max_gap a distance [m]; got {min_valid} and "
-            f"{max_gap}."
-        )
+        raise DataError(f"needed: 0 <= min_valid <= 1, max_gap > 0 m; got {min_valid}, {max_gap}.")
+    if not isinstance(ds, xr.Dataset):
+        raise DimensionError("remap_layers needs a Dataset; of a DataArray, da.to_dataset().")
     require_dims(ds, (LAYER,), step="remap_layers")
     source, points = _source_bounds(ds)
     target = _target_bounds(layers)
@@ -174,6 +179,7 @@ _NOWHERE = (False, False)
 
 def _source_bounds(ds: xr.Dataset) -> tuple[np.ndarray, bool]:
     """Bounds of the source's layers, and whether they are points."""
+    check_depth_attrs(ds, step="remap_layers")
     bounds = _depths(layer_bounds(ds), "source")
     thin = bounds[:, 1] - bounds[:, 0] < _SAME
     if thin.any() and not thin.all():
@@ -196,7 +202,10 @@ def _target_bounds(
 ) -> np.ndarray:
     """Bounds of the target's layers from an object, edges or bounds."""
     if isinstance(layers, xr.Dataset | xr.DataArray):
+        check_depth_attrs(layers, step="remap_layers")
         bounds = layer_bounds(layers)
+    elif isinstance(layers, str):
+        raise DimensionError(f"the target needs edges [m], as (0, 0.07, 0.28, 1); got {layers!r}.")
     else:
         bounds = np.asarray(layers, dtype="float64")
         if bounds.ndim == 1:
@@ -208,6 +217,21 @@ def _target_bounds(
             f"{np.round(bounds, 4).tolist()} m. Give edges, for instance (0, 0.07, 0.28, 1, 2.89)."
         )
     return bounds
+
+
+def check_depth_attrs(obj: xr.Dataset | xr.DataArray, *, step: str) -> None:
+    """Raise where the attributes of depths say that they are not m, positive down."""
+    cure = "Give the bounds so: ds.assign_coords(xp.layer_coords(edges_in_m)), 0 at the surface."
+    for name in ("depth", "depth_top", "depth_bottom"):
+        if name not in obj.coords:
+            continue
+        units, positive = (obj[name].attrs.get(key) for key in ("units", "positive"))
+        if units is None or not same_units(str(units), "m"):
+            raise UnitsError(f"{step} needs depths in m; {name!r} has units {units!r}. {cure}")
+        if str(positive or "down").lower() != "down":
+            raise DimensionError(
+                f"{step} needs depths positive down; {name!r} is positive {positive!r}. {cure}"
+            )
 
 
 def _depths(bounds: np.ndarray, what: str) -> np.ndarray:
@@ -239,10 +263,8 @@ def _rule(
     _require_numbers(da)
     check_whole(da, LAYER, step="remap_layers")
     amount = _is_amount(da)
-    sides = zip(
-        plan.carried, ("above it as its shallowest", "below it as its deepest"), strict=True
-    )
-    more = "".join(f"; {words}" for carried, words in sides if carried)
+    sides = ("above it as its shallowest", "below it as its deepest")
+    more = "".join(f"; {side}" for side, on in zip(sides, plan.carried, strict=True) if on)
     if plan.points:
         if amount:
             raise DimensionError(
@@ -276,12 +298,13 @@ def _is_amount(da: xr.DataArray) -> bool:
     units = da.attrs.get("units", row.units if row else None)
     if row and units == row.units:
         return row.units == AMOUNT
-    if units is None:
+    text = _ELEMENT.sub(r"\1g", plain(str(units)))
+    if units is None or not same_units(text, f"{text} "):
         raise UnitsError(
-            f"{da.name!r} has no units, so that it is not known whether it is an amount per layer "
-            f"or a mean over it. Set them: ds[{da.name!r}].attrs['units'] = '{AMOUNT}' or others."
+            f"{da.name!r} has no units that can be read ({units!r}); whether it is an amount per "
+            f"layer is not known. Set them: ds[{da.name!r}].attrs['units'] = '{AMOUNT}' or others."
         )
-    return same_units(str(units), AMOUNT)
+    return any(linear(text, amount) for amount in _AMOUNTS)
 
 
 def _overlap(source: np.ndarray, target: np.ndarray, carried: tuple[bool, bool]) -> np.ndarray:

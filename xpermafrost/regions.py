@@ -250,8 +250,7 @@ def region_weights(
     Warns
     -----
     PermafrostWarning
-        If less than 99 % of a region lies on the grid (of bands all around the globe: of that part
-        of them that has the grid's longitudes).
+        If less than 99 % of a polygon, or of the latitudes of a band, lies on the grid.
 
     Examples
     --------
@@ -299,8 +298,9 @@ def _warn_of_parts(
     values: np.ndarray, regions: LatitudeBands | Polygons, where: str, columns: np.ndarray
 ) -> None:
     whole = regions.area(figure="sphere").values
-    if isinstance(regions, LatitudeBands) and regions.lon is None:
-        whole = whole * np.diff(columns, axis=1).sum() / 360.0
+    if isinstance(regions, LatitudeBands):
+        around = _lon_overlap(np.array([[-180.0, 180.0]]), regions.lon)[0]
+        whole = whole * _lon_overlap(columns, regions.lon).sum() / around
     share = values.sum(axis=(1, 2)) / whole
     part = [f"{n!r} {100 * s:.0f} %" for n, s in zip(regions.names, share, strict=True) if s < 0.99]
     if part:

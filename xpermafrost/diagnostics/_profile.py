@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from .._checks import check_whole, require_dims, require_variables, same_units
+from ..depth import check_depth_attrs
 from ..errors import DataError, DimensionError, TimeAxisError, UnitsError
 from ..schema import FREEZING_POINT, LAYER, TIME, layer_bounds
 from ._years import Years
@@ -42,7 +43,7 @@ def celsius(
         found = [name for name in names if name in obj.data_vars]
         if not found:
             require_variables(obj, names[:1], step=step)
-        obj = obj[found[0]]
+        obj = _with_edges(obj)[found[0]]
     units = obj.attrs.get("units")
     if units is None:
         raise UnitsError(
@@ -63,13 +64,34 @@ def celsius(
     return shifted.assign_attrs(units="degree_Celsius")
 
 
+def of_air(obj: Temperature, *, step: str) -> xr.DataArray:
+    """Air temperature relative to 0 degC [K]; refuses that of soil layers. Lazy."""
+    air = celsius(obj, AIR, step=step)
+    if LAYER in air.dims:
+        raise DimensionError(
+            f"{step} needs air temperature; {air.name!r} has the dims {air.dims}, that of soil "
+            "layers among them. Pass ds['tas']."
+        )
+    return air
+
+
+def _with_edges(ds: xr.Dataset) -> xr.Dataset:
+    """Bounds of layers as two coordinates, which a variable keeps; 2-D ones it loses."""
+    if LAYER not in ds.dims or "depth_bnds" not in ds.variables or "depth_top" in ds.coords:
+        return ds
+    units = ds["depth"].attrs.get("units", "m") if "depth" in ds.variables else "m"
+    edges = layer_bounds(ds)
+    names = ("depth_top", "depth_bottom")
+    return ds.assign_coords(
+        {n: (LAYER, edges[:, k], {"units": units}) for k, n in enumerate(names)}
+    )
+
+
 def profile_of(soil: xr.DataArray, *, step: str) -> Profile:
     """Depths of the layers, or an error for depths that are not metres, positive down, in order."""
     require_dims(soil, (LAYER,), step=step)
     check_whole(soil, LAYER, step=step)
-    for name in ("depth", "depth_top", "depth_bottom"):
-        if name in soil.coords:
-            _check_depth_attrs(soil.coords[name], step=step)
+    check_depth_attrs(soil, step=step)
     try:
         bounds = layer_bounds(soil)
     except DimensionError as error:
@@ -91,20 +113,6 @@ def profile_of(soil: xr.DataArray, *, step: str) -> Profile:
     return Profile(depth=depth, bounds=bounds)
 
 
-def _check_depth_attrs(depth: xr.DataArray, *, step: str) -> None:
-    units, positive = depth.attrs.get("units"), depth.attrs.get("positive", "down")
-    if units is None or not same_units(str(units), "m"):
-        raise UnitsError(
-            f"{step} needs depths in m; {depth.name!r} has units {units!r}. Give the bounds in m: "
-            "da.assign_coords(xp.layer_coords(edges_in_m))."
-        )
-    if str(positive).lower() != "down":
-        raise DimensionError(
-            f"{step} needs depths positive down; {depth.name!r} is positive {positive!r}. Turn "
-            "it: da.assign_coords(xp.layer_coords(edges_in_m)), 0 at the surface."
-        )
-
-
 def check_reach(profile: Profile, *, step: str) -> None:
     """Raise where the profile starts too deep or ends too shallow to tell of permafrost."""
     top, bottom = profile.depth[0], profile.bounds[-1, 1]
@@ -119,6 +127,16 @@ def check_reach(profile: Profile, *, step: str) -> None:
         raise DataError(
             f"{step} needs a profile down to {SHALLOWEST_PROFILE:g} m or deeper; this one ends at "
             f"{bottom:g} m, above where permafrost could be told from seasonal frost."
+        )
+
+
+def check_presence(presence: xr.DataArray, *, step: str) -> None:
+    """Raise for what is not a presence, by its units: a thickness is never 1."""
+    units = presence.attrs.get("units", "1")
+    if str(units) != "1" or {"flag_values", "flag_masks"} & set(presence.attrs):
+        raise UnitsError(
+            f"{step} needs the presence of permafrost, 1, 0 or missing; {presence.name!r} has "
+            f"units {units!r}. Type soil.permafrost.permafrost_presence()."
         )
 
 
@@ -170,7 +188,7 @@ def describe(
 
 
 def same_steps(one: xr.DataArray, other: xr.DataArray, *, step: str) -> None:
-    """Raise unless both have the same time axis."""
+    """Raise unless both have the same time axis, and the same labels of the dims they share."""
     for da in (one, other):
         require_dims(da, (TIME,), step=step)
     if not one.indexes[TIME].equals(other.indexes[TIME]):
@@ -183,3 +201,19 @@ def same_steps(one: xr.DataArray, other: xr.DataArray, *, step: str) -> None:
             f"{step} needs both series on the same steps; found {spans[0]} and {spans[1]}. Type "
             "one, other = xr.align(one, other, join='inner')."
         )
+    same_labels(one, other, step=step)
+
+
+def same_labels(one: xr.DataArray, other: xr.DataArray, *, step: str) -> None:
+    """Raise where dims are shared and their labels are not: xarray would drop the others."""
+    for dim in one.dims:
+        if dim not in one.indexes or dim not in other.indexes:
+            continue
+        mine, theirs = one.indexes[dim], other.indexes[dim]
+        if not mine.equals(theirs):
+            raise DimensionError(
+                f"{step} needs the same places in both; along {dim!r} found "
+                f"{mine[:4].tolist()} ({mine.size}) and {theirs[:4].tolist()} ({theirs.size}). "
+                "Select the common ones in one order, xr.align(one, other, join='inner'), or "
+                "regrid one to the other."
+            )

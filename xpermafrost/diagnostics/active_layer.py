@@ -156,7 +156,7 @@ def active_layer_thickness(
         years=years,
         freezing_point=freezing_point,
         coverage=coverage,
-        extra=extra,
+        extra={"standard_name": ACTIVE_LAYER, **extra},
     )
     coords["status"] = coords["status"].assign_attrs(flags(*STATUS))
     return described.assign_coords(coords)

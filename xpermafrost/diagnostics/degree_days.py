@@ -10,7 +10,16 @@ import xarray as xr
 
 from .._checks import choose
 from ..errors import DataError, PermafrostWarning
-from ._profile import AIR, SOIL, Temperature, celsius, describe, ground_surface, same_steps
+from ._profile import (
+    AIR,
+    SOIL,
+    Temperature,
+    celsius,
+    describe,
+    ground_surface,
+    of_air,
+    same_steps,
+)
 from ._years import COVERAGE, YEAR, Years, check_coverage, mean_of_years, over_years, years_of
 
 _KINDS = {"thawing": ">", "freezing": "<"}
@@ -195,9 +204,9 @@ def n_factors(
     0.5
     """
     surface = ground_surface(celsius(ground, SOIL, step="n_factors"), step="n_factors")
-    above = celsius(air, AIR, step="n_factors")
+    above = of_air(air, step="n_factors")
     same_steps(above, surface, step="n_factors")
-    of_air, of_ground = (
+    sums, of_ground = (
         degree_days(
             da, freezing_point=freezing_point, year=year, coverage=coverage, daily_std=daily_std
         )
@@ -206,8 +215,8 @@ def n_factors(
     out = xr.Dataset()
     for kind in _KINDS:
         name = f"{kind}_degree_days"
-        ratio = of_ground[name] / of_air[name].where(of_air[name] > 0)
-        attrs = {k: v for k, v in of_air[name].attrs.items() if k not in ("units", "long_name")}
+        ratio = of_ground[name] / sums[name].where(sums[name] > 0)
+        attrs = {k: v for k, v in sums[name].attrs.items() if k not in ("units", "long_name")}
         ratio = ratio.drop_attrs(deep=False).assign_attrs(
             {
                 "long_name": f"{kind} n-factor",

@@ -10,7 +10,7 @@ import xarray as xr
 from .._checks import require_dims, same_units
 from ..errors import DimensionError, UnitsError
 from ..schema import MEMBER
-from ._profile import describe, flags
+from ._profile import check_presence, describe, flags, same_labels
 
 #: Lower limits of the zones: share of permafrost, or probability.
 ZONES = {"isolated": 0.0, "sporadic": 0.1, "discontinuous": 0.5, "continuous": 0.9}
@@ -47,6 +47,7 @@ def permafrost_probability(
     """
     dims = [dim] if isinstance(dim, str) or not isinstance(dim, Sequence) else list(dim)
     require_dims(presence, dims, step="permafrost_probability")
+    check_presence(presence, step="permafrost_probability")
     share = presence.mean(dims, skipna=False, keep_attrs=True)
     return share.rename("permafrost_probability").assign_attrs(
         long_name="probability of permafrost",
@@ -158,6 +159,7 @@ def thawed_volume(thickness: xr.DataArray, *, area: xr.DataArray) -> xr.DataArra
             f"thawed_volume needs an area of the places: it has dims {area.dims}, the thickness "
             f"{thickness.dims}. Name the same places in both."
         )
+    same_labels(thickness, area, step="thawed_volume")
     square = (area * factor).drop_attrs()
     known = thickness.notnull()
     depth = thickness.reset_coords(drop=True).drop_attrs(deep=False)

@@ -9,7 +9,6 @@ from ..errors import DataError
 from ..physics import analytic
 from ..schema import LAYER, TIME
 from ._profile import (
-    AIR,
     SOIL,
     Profile,
     Temperature,
@@ -17,6 +16,7 @@ from ._profile import (
     check_reach,
     describe,
     ground_surface,
+    of_air,
     profile_of,
     same_steps,
 )
@@ -153,7 +153,7 @@ def mean_annual_air_temperature(
     [1.0, 0.5]
     """
     step = "mean_annual_air_temperature"
-    da = celsius(air, AIR, step=step)
+    da = of_air(air, step=step)
     return _described_mean(
         da, step, "mean annual air temperature", year=year, coverage=coverage, step=step
     )
@@ -188,7 +188,7 @@ def surface_offset(
     [2.7, 2.6]
     """
     step = "surface_offset"
-    above = celsius(air, AIR, step=step)
+    above = of_air(air, step=step)
     below = ground_surface(celsius(ground, SOIL, step=step), step=step)
     same_steps(above, below, step=step)
     check_coverage(coverage)
@@ -332,11 +332,11 @@ def ttop(
     ):
         if not isinstance(value, xr.DataArray) and value <= 0:
             raise DataError(f"{step} needs {name} above 0; got {value:g}.")
+    temperature = of_air(air, step=step)
     sums = degree_days(
         air, freezing_point=freezing_point, year=year, coverage=coverage, daily_std=daily_std
     )
     warm, cold = sums["thawing_degree_days"], sums["freezing_degree_days"]
-    temperature = celsius(air, AIR, step=step)
     years = years_of(temperature, year, step=step)
     period = xr.DataArray(years.days, dims=YEAR, coords={YEAR: warm[YEAR]})
     found = xr.apply_ufunc(

@@ -10,7 +10,17 @@ import xarray as xr
 from .._checks import choose, require_dims
 from ..errors import DataError
 from ..schema import LAYER, TIME
-from ._profile import SOIL, Profile, Temperature, celsius, check_reach, describe, flags, profile_of
+from ._profile import (
+    SOIL,
+    Profile,
+    Temperature,
+    celsius,
+    check_presence,
+    check_reach,
+    describe,
+    flags,
+    profile_of,
+)
 from ._years import COVERAGE, YEAR, Years, check_coverage, max_of_years, over_years, years_of
 
 _TALIK = ("talik", "no_talik", "below_profile", "no_data")
@@ -153,6 +163,7 @@ def permafrost_free_year(presence: xr.DataArray) -> xr.DataArray:
     2004.0
     """
     require_dims(presence, (YEAR,), step="permafrost_free_year")
+    check_presence(presence, step="permafrost_free_year")
     labels = presence[YEAR].values
 
     def kernel(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
