@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import shapely
 import xarray as xr
 
 from xpermafrost import schema, testing
-from xpermafrost.errors import DataError, DimensionError, RegionError, UnitsError
+from xpermafrost.errors import (
+    DataError,
+    DimensionError,
+    RegionError,
+    TimeAxisError,
+    UnitsError,
+)
+from xpermafrost.regions import LatitudeBands, reduce
 from xpermafrost.validation import validate
 
 SENSORS = (0.1, 0.5, 1.0)
@@ -93,7 +101,7 @@ def test_bands_hold_their_stations(grid, stations):
     bands = bands.assign_coords(lat=("band", bands["band"].values)).isel(band=slice(0, 4))
     found = validate(bands, stations.sel(station=["a"]))
     np.testing.assert_allclose(found["bias"], 1.0 + 0.5 * 0.3, atol=1e-9)
-    with pytest.raises(RegionError, match=r"stations \['b'\] lie outside the bands"):
+    with pytest.raises(RegionError, match=r"stations \['b'\] lie outside the regions"):
         validate(bands, stations)
 
 
@@ -120,7 +128,7 @@ def test_messages(grid, stations):
     late = stations.isel(time=slice(12, None))
     with pytest.raises(DataError, match="no common month: the model has 2001-01 to 2001-12"):
         validate(grid.isel(time=slice(0, 12)), late)
-    with pytest.raises(UnitsError, match="in K or degC; found units 'kg'"):
+    with pytest.raises(UnitsError, match="in 'K' or 'degC'; 'soil_temperature' has units 'kg'"):
         validate(grid.assign_attrs(units="kg"), stations)
     with pytest.raises(RegionError, match=r"stations need \['lon'\]"):
         validate(grid, stations.drop_vars("lon"))
@@ -129,3 +137,94 @@ def test_messages(grid, stations):
         validate(at, stations)
     with pytest.raises(DataError, match="the depths or the years do not meet"):
         validate(grid.isel(layer=[3]), stations)
+
+
+def test_regions_hold_their_stations(grid, stations):
+    outlines = {
+        "south": shapely.box(-155, 60, -145, 62),
+        "island": shapely.box(175, 63.5, 185, 65.5),  # over the dateline
+        "north": shapely.box(-155, 63, -145, 65.4),
+    }
+    ds = grid.to_dataset()
+    means = reduce(ds, outlines)
+    with pytest.raises(RegionError, match=r"'region' are no latitude bands.*regions=\.\.\."):
+        validate(means, stations)
+    found = validate(means, stations, regions=outlines)
+    for station, region in (("a", "south"), ("b", "island")):
+        one = means["soil_temperature"].sel(region=region).transpose("layer", "time")
+        alone = one.expand_dims(station=[station]).assign_attrs(units="degC")
+        expected = validate(alone, stations.sel(station=[station]))
+        np.testing.assert_allclose(found["bias"].sel(station=station), expected["bias"][0])
+    away = stations.assign_coords(lon=("station", [20.0, 178.0]))
+    with pytest.raises(RegionError, match=r"stations \['a'\] lie outside the regions"):
+        validate(means, away, regions=outlines)
+    with pytest.raises(RegionError, match=r"the model has no region \['x', 'y'\]"):
+        validate(means, stations, regions={"x": outlines["south"], "y": outlines["island"]})
+
+
+def test_uneven_bands_are_known_by_their_edges(grid, stations):
+    bands = LatitudeBands((60, 61, 65.5))  # a lies in the second, nearer the middle of the first
+    means = reduce(grid.to_dataset(), bands)
+    expected = validate(means, stations, regions=bands)["bias"]
+    np.testing.assert_allclose(validate(means, stations)["bias"], expected)
+    second = (
+        means["soil_temperature"].isel(band=1).mean()
+        - means["soil_temperature"].isel(band=0).mean()
+    )
+    assert second < -1.0  # so that the wrong band would show
+    with pytest.raises(RegionError, match=r"the edges of 'band' are not known"):
+        validate(means["soil_temperature"].isel(band=[1, 0]), stations)
+
+
+def test_days_and_unsorted_months_are_refused(grid, stations):
+    days = stations.isel(time=slice(0, 4)).resample(time="D").nearest()
+    with pytest.raises(TimeAxisError, match=r"validate \(stations\) needs monthly data"):
+        validate(grid, days)
+    with pytest.raises(TimeAxisError, match=r"validate \(model\) needs each month once, in order"):
+        validate(grid.isel(time=[3, 2, 1, 0]), stations)
+
+
+def summits(stations, warmer=0.0):
+    """Stations whose yearly maximum falls by 2 K a metre: 0 degC at 0.4 and 0.7 m."""
+    depth, season = np.array(SENSORS), np.cos(2 * np.pi * (np.arange(36) - 6) / 12)
+    top = np.array([0.8, 1.4])[:, None, None] - 2.0 * depth[:, None]
+    values = top + warmer + 8.0 * (season - 1.0) + 273.15
+    return stations.assign(tsl=(("station", "layer", "time"), values, {"units": "K"}))
+
+
+def test_error_of_the_active_layer_is_that_of_the_depth_of_freezing(stations, unchanged):
+    truth, model = summits(stations), summits(stations, warmer=0.2)
+    with unchanged(truth, model):
+        scores = validate(model, truth)
+    np.testing.assert_allclose(scores["alt_bias"], [0.1, 0.1], atol=1e-9)
+    cold = validate(summits(stations, warmer=-0.2), truth)
+    np.testing.assert_allclose(cold["alt_bias"], [-0.1, -0.1], atol=1e-9)
+    np.testing.assert_allclose(cold["alt_mae"], [0.1, 0.1], atol=1e-9)
+    assert scores["alt_n"].values.tolist() == [3, 3]
+    assert scores["alt_bias"].attrs["units"] == "m"
+    for words in ("monthly means is too small", "up to 0.50 m apart"):
+        assert words in scores["alt_mae"].attrs["comment"]
+
+
+def test_years_without_an_active_layer_in_the_profile_do_not_count(stations):
+    truth, model = summits(stations), summits(stations, warmer=0.2)
+    hole = (model["time"] == np.datetime64("2002-03-01")) & (model["station"] == "a")
+    gap = model.assign(tsl=model["tsl"].where(~hole).assign_attrs(units="K"))
+    scores = validate(gap.isel(time=np.arange(36) != 30), truth)  # and a month that is not there
+    assert scores["alt_n"].values.tolist() == [1, 2]
+    assert scores["n"].values.tolist() == [[34] * 3, [35] * 3]
+    np.testing.assert_allclose(scores["alt_bias"], [0.1, 0.1], atol=1e-9)
+    thawed = validate(summits(stations, warmer=9.0), truth)  # below the deepest sensor
+    assert thawed["alt_n"].values.tolist() == [0, 0]
+    assert np.isnan(thawed["alt_bias"]).all()
+
+
+def test_sensors_that_do_not_carry_an_active_layer_say_so(stations):
+    truth, model = summits(stations).isel(layer=[0, 1]), summits(stations)
+    scores = validate(model, truth)
+    assert np.isnan(scores["alt_bias"]).all()
+    assert np.isnan(scores["alt_mae"]).all()
+    assert "not known: " in scores["alt_bias"].attrs["comment"]
+    assert "ends at 0.5 m" in scores["alt_bias"].attrs["comment"]
+    turned = validate(model.isel(layer=[2, 0, 1]), summits(stations).isel(layer=[1, 2, 0]))
+    np.testing.assert_allclose(turned["alt_bias"], 0.0, atol=1e-9)

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
-from ._checks import choose, month_index, require_dims, require_variables, same_units
-from .errors import DataError, DimensionError, RegionError, UnitsError
+from ._checks import check_monthly, choose, month_index, require_dims, require_variables
+from .diagnostics import active_layer_thickness
+from .diagnostics._profile import SOIL, celsius
+from .errors import (
+    DataError,
+    DimensionError,
+    PermafrostError,
+    PermafrostWarning,
+    RegionError,
+)
 from .sampling import sample_points
-from .schema import FREEZING_POINT, LAYER, MEMBER, SCENARIO, TIME, layer_bounds, location_dims
+from .schema import (
+    LAYER,
+    MEMBER,
+    SCENARIO,
+    TIME,
+    layer_bounds,
+    layer_coords_from_bounds,
+    location_dims,
+)
 
 Soil = xr.DataArray | xr.Dataset
 
-_NAMES = ("tsl", "soil_temperature")
 _SEASONS = {"winter": (12, 1, 2), "summer": (6, 7, 8)}
 
 
 def validate(
-    soil: Soil, stations: xr.Dataset, *, place: str = "linear", depth: str = "interpolate"
+    soil: Soil,
+    stations: xr.Dataset,
+    *,
+    place: str = "linear",
+    depth: str = "interpolate",
+    regions: Any = None,
 ) -> xr.Dataset:
     """Score modelled soil temperature against sensors, station by station and depth by depth.
 
@@ -28,17 +51,19 @@ def validate(
     ----------
     soil : DataArray or Dataset
         Modelled soil temperature [degC or K] with ``layer`` and monthly ``time``: a product, or a
-        canonical Dataset with ``tsl``. On a grid ``(lat, lon)``, on latitude bands, or at the
-        stations themselves.
+        canonical Dataset with ``tsl``. On a grid ``(lat, lon)``, in regions, or at the stations
+        themselves.
     stations : Dataset
         Canonical, ``tsl (station, layer, time)``, sensors as layers of no thickness; ``lat`` and
         ``lon`` along ``station`` unless the model is at the stations.
     place : {"linear", "nearest"}
         How a grid is read at a station: between cell centres, or from the nearest cell.
-        Bands: the one that holds the station.
     depth : {"interpolate", "nearest"}
         ``interpolate``: linear in depth between the middles of layers, nothing above the first
         or below the last; ``nearest``: the layer that the sensor lies in.
+    regions : LatitudeBands, Polygons, or anything that :func:`xpermafrost.as_regions` reads
+        Of a model in regions: a station is compared with the one that holds it (the first, where
+        they overlap). Without it, latitude bands are told by their latitudes alone.
 
     Returns
     -------
@@ -46,14 +71,20 @@ def validate(
         ``n`` (months), ``bias``, ``mae``, ``rmse`` [K], ``correlation``, ``bias_winter``
         (December to February), ``bias_summer`` (June to August) [K], ``amplitude_ratio``
         (standard deviation, modelled over measured), each ``(station, layer)``; NaN without
-        common months. ``.to_dataframe()`` is the table per site.
+        common months. ``alt_bias`` and ``alt_mae`` [m] ``(station)`` compare the active-layer
+        thickness of both at the sensors' depths (:func:`active_layer_thickness`, ``envelope``,
+        monthly) over ``alt_n`` whole years in which both lie within the profile; NaN without
+        such years, or where the sensors do not carry it. Their attributes say what to bear in
+        mind. ``.to_dataframe()`` is the table per site.
 
     Raises
     ------
     RegionError
-        If a station lies off the grid or the bands, or the stations differ.
+        If a station lies off the grid or the regions, or the stations differ.
     DimensionError
         If the model holds scenarios or members: select or average them first.
+    TimeAxisError
+        If months occur twice or unsorted, as in daily data.
     DataError
         If no month has both.
 
@@ -68,7 +99,7 @@ def validate(
     choose("place", place, ("linear", "nearest"))
     choose("depth", depth, ("interpolate", "nearest"))
     require_variables(stations, ("tsl",), step="validate (stations)")
-    truth, model = _celsius(stations), _celsius(soil)
+    truth, model = _series(stations, "stations"), _series(soil, "model")
     require_dims(truth, ("station", LAYER, TIME), step="validate (stations)")
     require_dims(model, (LAYER, TIME), step="validate")
     extra = [d for d in (SCENARIO, MEMBER) if d in model.dims]
@@ -77,14 +108,15 @@ def validate(
             f"validate compares one series with one; the model has {extra}. Select one, "
             f"for instance da.sel({extra[0]}=da[{extra[0]!r}][0]), or take a mean."
         )
-    model = _at_stations(model, stations, place).transpose("station", LAYER, TIME)
+    model = _at_stations(model, stations, place, regions).transpose("station", LAYER, TIME)
     model = _at_depths(model, stations, depth)
     model, truth = _common_months(model, truth.transpose("station", LAYER, TIME))
-    scores = _scores(model, truth)
+    scores = _scores(model, truth).assign(_thaw_depth(model, truth, stations))
     scores = scores.assign_coords(
         {n: c for n, c in stations.coords.items() if set(c.dims) <= {"station", LAYER}}
     )
-    first, last = (str(truth[TIME].values[k])[:7] for k in (0, -1))
+    both = truth[TIME].values[truth.notnull().any(["station", LAYER])]
+    first, last = (str(both[k])[:7] for k in (0, -1))
     return scores.assign_attrs(
         comparison=f"modelled minus measured, months {first} to {last} that both have",
         place_matching=place,
@@ -92,30 +124,23 @@ def validate(
     )
 
 
-def _celsius(obj: Soil) -> xr.DataArray:
-    if isinstance(obj, xr.Dataset):
-        name = next((n for n in _NAMES if n in obj), None)
-        if name is None:
-            require_variables(obj, ("tsl",), step="validate")
-        da = obj[name]
-        bounds = layer_bounds(obj) if LAYER in obj.dims else None
-        if bounds is not None:
-            edges = {"depth_top": (LAYER, bounds[:, 0]), "depth_bottom": (LAYER, bounds[:, 1])}
-            da = da.assign_coords(edges)
-        for name in ("lat", "lon", "lat_bnds"):
-            if name in obj.variables and name not in da.coords and "bnds" not in obj[name].dims:
-                da = da.assign_coords({name: obj[name]})
-    else:
-        da = obj
-    units = str(da.attrs.get("units"))
-    if same_units(units, "degC"):
-        return da.compute().astype("float64")
-    if same_units(units, "K"):
-        return (da.compute().astype("float64") - FREEZING_POINT).assign_attrs(units="degC")
-    raise UnitsError(f"validate needs {da.name!r} in K or degC; found units {units!r}.")
+def _series(obj: Soil, what: str) -> xr.DataArray:
+    """Soil temperature [degC] in memory, with the places and bounds that a Dataset knows."""
+    da = celsius(obj, SOIL, step="validate").compute().astype("float64")
+    if TIME in da.dims and np.any(np.diff(month_index(da[TIME])) <= 0):
+        check_monthly(da, step=f"validate ({what})")
+    if isinstance(obj, xr.DataArray):
+        return da
+    known = {n: obj[n] for n in ("lat", "lon") if n in obj.variables and n not in da.coords}
+    if "lat_bnds" in obj.variables and obj["lat"].dims == obj["lat_bnds"].dims[:1]:
+        low, high = np.sort(obj["lat_bnds"].values, axis=1).T
+        da = da.assign_coords(south=(obj["lat"].dims, low), north=(obj["lat"].dims, high))
+    return da.assign_coords(known)
 
 
-def _at_stations(model: xr.DataArray, stations: xr.Dataset, place: str) -> xr.DataArray:
+def _at_stations(
+    model: xr.DataArray, stations: xr.Dataset, place: str, regions: Any
+) -> xr.DataArray:
     names = stations["station"].values
     places = location_dims(model)
     if places == ("station",):
@@ -136,32 +161,65 @@ def _at_stations(model: xr.DataArray, stations: xr.Dataset, place: str) -> xr.Da
         found = sample_points(model.to_dataset(name="soil"), stations, method=place)["soil"]
         depths = {n: c for n, c in model.coords.items() if c.dims == (LAYER,)}
         return found.assign_coords(depths)
-    if len(places) == 1 and "lat" in model.coords:
-        return _in_bands(model, stations, str(places[0]))
-    raise RegionError(
-        f"validate knows grids (lat, lon), latitude bands and stations; the model has {places}."
-    )
+    if len(places) != 1 or ("lat" not in model.coords and regions is None):
+        raise RegionError(
+            f"validate knows grids (lat, lon), regions and stations; the model has {places}."
+        )
+    dim = str(places[0])
+    held = _in_bands(model, stations, dim) if regions is None else _in_regions(stations, regions)
+    if None in held:
+        lost = names[[name is None for name in held]][:5].tolist()
+        raise RegionError(f"the stations {lost} lie outside the regions. Leave them out.")
+    unknown = sorted({str(name) for name in held} - {str(name) for name in model[dim].values})
+    if unknown:
+        raise RegionError(
+            f"the model has no {dim} {unknown}; it knows {model[dim].values[:5].tolist()}. Pass "
+            "the regions that it was reduced to."
+        )
+    found = model.sel({dim: xr.DataArray(held, dims="station")})
+    found = found.drop_vars([dim, "lat", "lon", "south", "north"], errors="ignore")
+    return found.assign_coords(station=names)
 
 
-def _in_bands(model: xr.DataArray, stations: xr.Dataset, dim: str) -> xr.DataArray:
-    """The band whose latitudes hold the station: bands adjoin, so edges lie between middles."""
+def _in_regions(stations: xr.Dataset, regions: Any) -> list[Any]:
+    """Name of the first region that holds each station; None outside all."""
+    import shapely
+
+    from .polygons import turned
+    from .region_files import as_regions
+
+    regions = as_regions(regions)
+    held: list[Any] = [None] * stations.sizes["station"]
+    lon = (stations["lon"].values + 180.0) % 360.0 - 180.0
+    for turn in (0.0, 360.0, -360.0):
+        points = shapely.points(lon, stations["lat"].values)
+        for name, outline in zip(regions.names, regions.geometries, strict=True):
+            for k in np.flatnonzero(shapely.covers(turned(outline, turn), points)):
+                held[k] = held[k] or name
+    return held
+
+
+def _in_bands(model: xr.DataArray, stations: xr.Dataset, dim: str) -> list[Any]:
+    """Label of the band whose latitudes hold each station, half-open; None outside all."""
     middle = model["lat"].values
-    if middle.size < 2 or not np.all(np.diff(middle) > 0):
+    if "lon" in model.coords and model["lon"].dims == (dim,):
         raise RegionError(
-            f"the latitudes of {dim!r} must ascend to find a station's band; found "
-            f"{middle.tolist()}. Validate on the grid instead."
+            f"the model's {dim!r} are no latitude bands: they have longitudes. Pass the regions "
+            "that it was reduced to, validate(..., regions=...), or validate on the grid."
         )
-    half = np.diff(middle) / 2
-    edges = np.r_[middle[0] - half[0], middle[:-1] + half, middle[-1] + half[-1]]
-    number = np.searchsorted(edges, stations["lat"].values, side="right") - 1
-    off = (number < 0) | (number >= middle.size)
-    if off.any():
-        raise RegionError(
-            f"the stations {stations['station'].values[off][:5].tolist()} lie outside the bands "
-            f"({edges[0]:g} to {edges[-1]:g} degN). Leave them out."
-        )
-    picks = xr.DataArray(number, dims="station", coords={"station": stations["station"]})
-    return model.isel({dim: picks}).drop_vars([dim, "lat", "lon"], errors="ignore")
+    if "south" in model.coords:
+        south, north = model["south"].values, model["north"].values
+    else:
+        steps = np.diff(middle)
+        if middle.size < 2 or not (steps[0] > 0 and np.allclose(steps, steps[0], rtol=1e-3)):
+            raise RegionError(
+                f"the edges of {dim!r} are not known: the middles {middle.tolist()} degN do not "
+                "ascend evenly. Pass the bands, validate(..., regions=bands)."
+            )
+        south, north = middle - steps[0] / 2, middle + steps[0] / 2
+    lat = stations["lat"].values[:, None]
+    inside = (south <= lat) & ((lat < north) | ((lat == north) & (north == north.max())))
+    return [model[dim].values[row.argmax()] if row.any() else None for row in inside]
 
 
 def _at_depths(model: xr.DataArray, stations: xr.Dataset, depth: str) -> xr.DataArray:
@@ -189,6 +247,7 @@ def _at_depths(model: xr.DataArray, stations: xr.Dataset, depth: str) -> xr.Data
 
 
 def _common_months(model: xr.DataArray, truth: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Both on each month from the first to the last common one, missing where one of them is."""
     one, two = month_index(model[TIME]), month_index(truth[TIME])
     months = np.intersect1d(one, two)
     if not months.size:
@@ -197,8 +256,12 @@ def _common_months(model: xr.DataArray, truth: xr.DataArray) -> tuple[xr.DataArr
             f"{str(model[TIME].values[-1])[:7]}, the stations {str(truth[TIME].values[0])[:7]} to "
             f"{str(truth[TIME].values[-1])[:7]}."
         )
-    truth = truth.isel({TIME: np.searchsorted(two, months)})
-    model = model.isel({TIME: np.searchsorted(one, months)}).assign_coords({TIME: truth[TIME]})
+    span = np.arange(months[0], months[-1] + 1)
+    stamps = (span - 1970 * 12).astype("datetime64[M]").astype("datetime64[ns]")
+    model, truth = (
+        da.assign_coords({TIME: known}).reindex({TIME: span}).assign_coords({TIME: stamps})
+        for da, known in ((model, one), (truth, two))
+    )
     both = model.notnull() & truth.notnull()
     if not bool(both.any()):
         raise DataError(
@@ -206,6 +269,49 @@ def _common_months(model: xr.DataArray, truth: xr.DataArray) -> tuple[xr.DataArr
             "years do not meet. Look at layer_bounds of both."
         )
     return model.where(both), truth.where(both)
+
+
+def _thaw_depth(
+    model: xr.DataArray, truth: xr.DataArray, stations: xr.Dataset
+) -> dict[str, xr.DataArray]:
+    """Error of the active-layer thickness, from both at the sensors in the months of both."""
+    sensor = layer_bounds(stations).mean(axis=1)
+    order = np.argsort(sensor)
+    points = layer_coords_from_bounds(np.stack([sensor[order]] * 2, axis=1))
+    points = {name: v for name, v in points.items() if v.ndim == 1}
+    notes = "whole years in which both lie within the profile"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            one, two = (
+                active_layer_thickness(
+                    da.isel({LAYER: order}).assign_coords(points).assign_attrs(units="degC")
+                ).reset_coords(drop=True)
+                for da in (model, truth)
+            )
+            error = one - two
+        except PermafrostError as reason:  # what the sensors do not carry is no failure
+            error = xr.full_like(truth.isel({LAYER: 0, TIME: [0]}, drop=True), np.nan)
+            error = error.rename({TIME: "year"})
+            notes = f"not known: {reason}"
+    for other in caught:
+        if issubclass(other.category, PermafrostWarning):
+            notes += f"; {other.message}" if str(other.message) not in notes else ""
+        else:
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+    table = {
+        "alt_bias": (error.mean("year"), "m", "mean error of the active-layer thickness"),
+        "alt_mae": (
+            abs(error).mean("year"),
+            "m",
+            "mean absolute error of that thickness",
+        ),
+        "alt_n": (error.notnull().sum("year"), "1", "years compared by active-layer thickness"),
+    }
+    return {
+        name: da.drop_attrs().assign_attrs(units=units, long_name=text, comment=notes)
+        for name, (da, units, text) in table.items()
+    }
 
 
 def _scores(model: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
