@@ -209,6 +209,16 @@ def test_model_is_biased_and_truth_is_not(bands):
     assert bool((step > steps.min("time") - 1).all())
 
 
+def test_names_of_bands_made_from_a_cached_grid_are_whole(tree, tmp_path, monkeypatch):
+    # a file's encoding of 'rcp26' (5 letters) once cut 'reference' in the next
+    tree.to_netcdf(tmp_path / "grid.nc", engine="netcdf4")
+    monkeypatch.setattr(datasets, "_cached_file", lambda name: tmp_path / f"{name}.nc")
+    monkeypatch.setattr(datasets, "_build", lambda: pytest.fail("built again"))
+    datasets.alaska_sample()
+    with xr.open_dataset(tmp_path / "bands.nc", engine="netcdf4") as ds:
+        assert ds["scenario"].values.tolist()[:2] == ["reference", "historical"]
+
+
 def test_loading_from_the_cache_builds_nothing(bands, monkeypatch):
     monkeypatch.setattr(datasets, "_build", lambda: pytest.fail("built again"))
     xr.testing.assert_identical(datasets.alaska_sample(), bands)

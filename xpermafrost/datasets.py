@@ -83,7 +83,8 @@ def alaska_sample(*, grid: bool = False, cache: bool = True) -> xr.Dataset | xr.
         if found is not None:
             return found
     tree = _build() if grid else alaska_sample(grid=True, cache=cache)
-    made: xr.Dataset | xr.DataTree = tree if grid else _bands(tree)
+    # the width of names in one file must not cut those of the next: 'reference' to 'refer'
+    made: xr.Dataset | xr.DataTree = tree if grid else _bands(tree).drop_encoding()
     if cache:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path, overwrite=True) as partial:
@@ -124,7 +125,7 @@ def _read(path: Path, *, grid: bool) -> xr.Dataset | xr.DataTree | None:
             with xr.open_datatree(path, engine="netcdf4") as tree:
                 return tree.load()
         with xr.open_dataset(path, engine="netcdf4") as ds:
-            return ds.load()
+            return ds.load().drop_encoding()
     except Exception:  # whatever a truncated or foreign file raises: it is made anew
         return None
 
