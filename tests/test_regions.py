@@ -657,3 +657,13 @@ def test_sampling_over_the_dateline_stays_on_the_grid():
         sample_points(split, points(58.9, 164.0), method="nearest")
     with pytest.raises(UnknownNameError, match="unknown sampling 'cubic'"):
         sample_points(split, points(61.0, 179.0), method="cubic")
+
+
+def test_the_form_of_the_file_that_held_the_grid_does_not_cling(tmp_path):
+    ds = grid().expand_dims(scenario=np.asarray(["rcp26", "rcp85"]))
+    ds.to_netcdf(tmp_path / "grid.nc")
+    with xr.open_dataset(tmp_path / "grid.nc") as held:
+        means = reduce(held.load(), TWO).reindex(scenario=["reference", "rcp26"])
+    means.to_netcdf(tmp_path / "means.nc")
+    with xr.open_dataset(tmp_path / "means.nc") as found:
+        assert found["scenario"].values.tolist() == ["reference", "rcp26"]

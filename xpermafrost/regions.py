@@ -419,7 +419,8 @@ def _reduced(
             [*history, f"xpermafrost.reduce: {'; '.join([note, *_overlap_notes(regions)])}"]
         ),
     }
-    return out.assign(mean).assign_coords(regions.coords).assign_attrs(attrs)
+    # without how a file held the grid: its chunks, and the width of its text
+    return out.assign(mean).assign_coords(regions.coords).assign_attrs(attrs).drop_encoding()
 
 
 def _means(gridded: dict[Hashable, xr.DataArray], runs: Any, dim: str) -> dict[Hashable, Any]:
@@ -441,10 +442,4 @@ def _overlap_notes(regions: LatitudeBands | Polygons) -> list[str]:
     return told + ([f"and {len(pairs) - 3} more pairs overlap"] if len(pairs) > 3 else [])
 
 
-__all__ = [
-    "EARTH_RADIUS",
-    "LatitudeBands",
-    "alaska_bands",
-    "reduce",
-    "region_weights",
-]
+__all__ = ["EARTH_RADIUS", "LatitudeBands", "alaska_bands", "reduce", "region_weights"]
