@@ -34,7 +34,7 @@ SEEDS = {
     HISTORICAL: 1,
     "rcp26": 498,
     "rcp45": 364,
-    "rcp60": 353,
+    "rcp60": 267,
     "rcp85": 263,
 }
 
@@ -86,9 +86,13 @@ def _sky(
 
 
 def _soil(
-    place: _Place, day: weather.Days, sky: surface.Surface, start: xr.Dataset | None
+    place: _Place,
+    day: weather.Days,
+    sky: surface.Surface,
+    start: xr.Dataset | None,
+    average: str = "month",
 ) -> xr.Dataset:
-    """The columns under ``sky``; without ``start`` from a spin-up."""
+    """The columns under ``sky``; without ``start`` from a spin-up. ``average="step"``: days."""
     units = {"ts": "K", "snd": "m", "snw": "kg m-2"}
     forcing = xr.Dataset(
         {name: ((TIME, CELL), getattr(sky, name), {"units": unit}) for name, unit in units.items()},
@@ -103,6 +107,7 @@ def _soil(
         ),
         layers=makeup.layers,
         edges=makeup.edges,
+        average=average,
         spin_up=SPIN_UP,
         initial=start,
         bottom_flux=makeup.heat_below,
