@@ -59,6 +59,6 @@ def make(cells: Cells, *, heavier: float = 1.0, uniform: bool = False) -> SnowCo
     return SnowCover(
         density=density,
         fresh=1000.0 * density[1] * (0.6 + 0.4 * open_land),
-        kept=0.68 + 0.12 * open_land - 0.2 * high(cells),
+        kept=0.68 + 0.12 * open_land - 0.32 * high(cells),
         conductance=1.0 + uneven**2,  # mean of 1 / depth over 1 / mean depth, lognormal
     )
