@@ -110,7 +110,6 @@ def _soil(
         average=average,
         spin_up=SPIN_UP,
         initial=start,
-        bottom_flux=makeup.heat_below,
     )
 
 

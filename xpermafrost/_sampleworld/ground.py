@@ -45,8 +45,7 @@ class Makeup:
     """What a land model takes the ground for; the defaults are the truth.
 
     ``layers`` and ``edges`` [m] bound layers and nodes; ``quartz``, ``organic`` (on the
-    thickness of moss and peat) and ``ice`` (on what is in excess of the pores) are factors;
-    ``heat_below`` is the geothermal flux [W m-2].
+    thickness of moss and peat) and ``ice`` (on what is in excess of the pores) are factors.
     """
 
     layers: tuple[float, ...] = ERA5LAND_EDGES
@@ -54,7 +53,6 @@ class Makeup:
     quartz: float = 1.0
     organic: float = 1.0
     ice: float = 1.0
-    heat_below: float = 0.06
 
 
 #: Four layers to 3 m, as those of several CMIP5 models, over 10 m; hardly any peat, no excess ice.
@@ -66,7 +64,6 @@ MODEL = Makeup(
     quartz=0.7,
     organic=0.35,
     ice=0.0,
-    heat_below=0.0,
 )
 
 
