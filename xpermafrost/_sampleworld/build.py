@@ -28,11 +28,12 @@ VERSION = 2
 SPIN_UP = SpinUp(years=12, cycles=30, tolerance=0.05)
 
 #: One realisation of chance each. Chosen so that its mean over 2001-2023 and 2081-2100 is near
-#: zero and the forced change shows, and that in 2024-2030 chance hides the order of the scenarios.
+#: zero in every band and the forced change shows, in 2024-2030 chance hides the order of the
+#: scenarios, and the difference of the extreme ones in 2041-2060 is known well enough to be kept.
 SEEDS = {
     REFERENCE: 10,
     HISTORICAL: 1,
-    "rcp26": 498,
+    "rcp26": 546,
     "rcp45": 364,
     "rcp60": 267,
     "rcp85": 263,
