@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xpermafrost import datasets
+from xpermafrost import datasets, diagnostics
 from xpermafrost._checks import check_monthly, check_range, check_units
 from xpermafrost._downloads import matches
-from xpermafrost._sampleworld import weather
-from xpermafrost.schema import VARIABLES
+from xpermafrost._sampleworld import build, geography, ground, snowcover, weather
+from xpermafrost.schema import ERA5LAND_EDGES, FREEZING_POINT, VARIABLES, layer_bounds
 
 FORCING = ("tas", "ts", "pr", "prsn", "rlds", "rsds", "hfls", "hfss", "snd", "snw", "snc", "mrsol")
 RCPS = ["rcp26", "rcp45", "rcp60", "rcp85"]
@@ -137,17 +137,50 @@ def test_soil_remembers_and_damps(reference):
     assert float(kept.isel(layer=3).mean()) > float(kept.isel(layer=0).mean())
 
 
+#: Southern edges of the six bands [degrees N].
+SOUTH = (59.3, 61.3, 63.3, 65.3, 67.3, 69.3)
+
+
+def lasting(tree):
+    """Where the deepest layer stays frozen in most years, NaN at sea."""
+    deep = tree["reference"].to_dataset()["tsl"].isel(layer=3)
+    warmest = deep.groupby("time.year").max()
+    return ((warmest <= FREEZING_POINT).mean("year") > 0.5).where(warmest.notnull().all("year"))
+
+
 def test_permafrost_is_where_it_is_cold(tree):
+    """None in the south, discontinuous in the Interior, continuous from the Brooks Range on."""
+    frozen = lasting(tree)
+    share = [
+        float(frozen.sel(lat=slice(south - 0.05, south + 1.95)).mean(("lat", "lon")))
+        for south in SOUTH
+    ]
+    assert share[0] == 0.0
+    assert share[1] < 0.1
+    assert 0.05 < share[2] < 0.5
+    assert 0.4 < share[3] < 0.9
+    assert share[4] > 0.95
+    assert share[5] == 1.0
+
+
+def test_the_active_layer_of_the_north(tree):
     reference = tree["reference"].to_dataset()
-    yearly = reference["thaw_depth"].resample(time="YS").max(skipna=False)
-    active = yearly.where(yearly > 0).mean("time", skipna=False)
-    north = active.where((active["lat"] > 69) & (reference["sftlf"] > 80))
-    assert 0.25 < float(north.median()) < 1.5
-    assert float(north.max()) < 2.0
-    south = reference["tsl"].isel(layer=3).where(reference["lat"] < 61).mean("time")
-    assert float(south.mean()) > 273.15
-    frost = reference["tsl"].isel(layer=0).where(reference["lat"] < 61).min("time")
-    assert float(frost.mean()) < 273.15  # seasonal frost
+    yearly = reference["thaw_depth"].groupby("time.year").max(skipna=False)
+    typical = yearly.where(lasting(tree) == 1).where(reference["lat"] > 67.3).median("year")
+    low, middle, high = typical.quantile([0.05, 0.5, 0.95])
+    assert 0.3 < float(low) < 0.6
+    assert 0.5 < float(middle) < 1.1
+    assert float(high) < 1.5
+
+
+def test_the_south_freezes_in_winter_only(tree):
+    reference = tree["reference"].to_dataset()
+    south = reference["tsl"].where(reference["lat"] < 61) - FREEZING_POINT
+    coldest = south.groupby("time.year").min().mean("year")
+    assert float(coldest.isel(layer=0).median()) < -1.0
+    assert float(south.isel(layer=3).mean()) > 1.0
+    warmest = south.groupby("time.year").max().min("year")
+    assert float(warmest.min()) > 0.0
 
 
 def test_zero_curtain_is_in_the_monthly_soil(reference):
@@ -159,14 +192,85 @@ def test_zero_curtain_is_in_the_monthly_soil(reference):
     assert float((near / sine).max()) > 2
 
 
+def test_zero_curtain_is_in_the_daily_soil():
+    """Three years of days: the soil is held at 0 degC for weeks while it freezes back."""
+    place = build._place(geography.reference_grid(), ground.TRUE, weather.TRUE)
+    day = weather.days(2001, 2015)
+    calm = weather.Chance(
+        **{name: np.zeros((day.year.size, weather.PATTERNS)) for name in ("warmth", "wetness")}
+    )
+    state = build.surface.start(place.cells, place.ground)
+    run = build._soil(place, day, build._sky(place, day, "", calm, state), None, average="step")
+    soil = run["tsl"].isel(layer=1).sel(time=slice("2013", None))
+    held = diagnostics.zero_curtain_days(soil, tolerance=0.2) == 1
+    days = (held.sum("time") / 3).where(xr.DataArray(place.cells.lat > 67.3, dims="cell"))
+    assert 8 < float(days.median()) < 30
+    assert float(days.quantile(0.05)) > 5
+
+
 def test_ground_fields_hold_together(tree):
     ds = tree["reference"].to_dataset()
     land = ds["elevation"].notnull()
     total = ds["lithology"].sum("lithology_class").where(land)
     np.testing.assert_allclose(total.values[land.values], 1.0, rtol=1e-5)
     assert ds.sizes["lithology_class"] == 9
-    assert bool((ds["soc"].diff("layer").where(land, -1) < 0).all())
-    assert bool((ds["bulk_density"].diff("layer").where(land, 1) > 0).all())
+    assert bool((ds["soc"].diff("layer").where(land, -1) < 1e-3).all())
+    denser = ds["bulk_density"].diff("layer").where(land, 1) > -1e-3
+    assert bool(denser.isel(layer=0).all())
+    assert bool(denser.where(ds["lat"] < 61, True).all())  # without ice below
+    # peat by place: from hardly any to the whole second layer
+    assert float(ds["soc"].isel(layer=1).min()) < 50
+    assert float(ds["soc"].isel(layer=1).max()) > 400
+
+
+def test_ice_in_excess_of_the_pores_is_in_the_cold_lowlands_of_the_truth_only(tree):
+    thickness = np.diff(ERA5LAND_EDGES)[3] * 1000.0
+    water = tree["reference"]["mrsol"].isel(layer=3).mean("time") / thickness
+    north = water.where(tree["reference"]["lat"] > 67.3)
+    assert float(water.where(water["lat"] < 63).max()) < 0.5  # no more than pores
+    assert 0.55 < float(north.max()) < 0.8
+    assert float(north.min()) < 0.45
+    model = tree["rcp85"].to_dataset()
+    bounds = layer_bounds(model)
+    assert float((model["mrsol"].isel(layer=3, time=0) / (1000 * np.ptp(bounds[3]))).max()) < 0.5
+
+
+def test_snow_differs_by_place(tree):
+    cells = geography.cells(geography.reference_grid())
+    share = snowcover.shares(cells)
+    np.testing.assert_allclose(share.sum(axis=0), 1.0)
+    assert (share.min(axis=1) < 0.05).all()
+    assert (share.max(axis=1) > 0.6).all()
+    ds = tree["reference"].to_dataset()
+    march = ds[["snw", "snd"]].sel(time=ds["time.month"] == 3).mean("time")
+    density = (march["snw"] / march["snd"]).where(march["snd"] > 0.05)
+    tundra = density.where(ds["lat"] > 69.3).mean()
+    taiga = density.where((ds["lat"] > 63.3) & (ds["lat"] < 67.3) & (ds["lon"] > -158)).mean()
+    assert 180 < float(taiga) < 220  # Sturm et al. (2010): 217 at most, before it melts
+    assert 240 < float(tundra) < 300
+    snow = tree["historical"].to_dataset()
+    march = snow[["snw", "snd"]].sel(time=snow["time.month"] == 2).mean("time")
+    model = (march["snw"] / march["snd"]).where((march["snd"] > 0.05) & (snow["lat"] > 65))
+    assert float(model.std()) < 0.6 * float(density.where(ds["lat"] > 65).std())
+
+
+def test_the_model_has_a_soil_of_its_own(bands, tree):
+    own, reference = tree["rcp45"].to_dataset(), tree["reference"].to_dataset()
+    np.testing.assert_allclose(layer_bounds(own).ravel(), np.repeat(ground.MODEL.layers, 2)[1:-1])
+    np.testing.assert_allclose(layer_bounds(reference)[:, 1], ERA5LAND_EDGES[1:])
+    same = slice("2024", "2100")
+    gap = bands["tsl_esm"].sel(scenario=RCPS, time=same)
+    gap = gap - bands["tsl_truth"].sel(scenario=RCPS, time=same)
+    season = gap.groupby("time.month").mean().mean(("band", "scenario"))
+    # hardly any peat: summer goes deep
+    assert float(season.sel(month=7).isel(layer=1)) > 1.5
+    assert bool(np.isfinite(gap).all())
+
+
+def test_the_same_world_on_every_call():
+    place = build._place(geography.model_grid(), ground.MODEL, weather.MODEL)
+    (one, _), (two, _) = (build._past(place, "historical", 1950, 1962) for _ in range(2))
+    xr.testing.assert_identical(one, two)
 
 
 def change(bands, name, scenario):
@@ -186,6 +290,14 @@ def test_warming_is_ordered_by_scenario_late_and_not_early(bands):
     early = np.arange(2024, 2031)
     forced = [weather.forced(s, early).mean() for s in RCPS]
     assert max(forced) - min(forced) < 0.5  # less than a year's chance
+    now = bands["tas_truth"].sel(scenario=RCPS, time=slice("2024", "2030")).mean(("band", "time"))
+    assert now.values.tolist() != sorted(now.values)
+
+
+def test_the_truth_is_in_order_in_every_band_and_layer(bands):
+    late = xr.concat([change(bands, "tsl", s) for s in RCPS], dim="scenario")
+    assert bool((late.isel(scenario=[0, 1, 3]).diff("scenario") > 0).all())
+    assert int((late.diff("scenario") > 0).all("scenario").sum()) >= 22  # of 24
 
 
 def test_model_is_biased_and_truth_is_not(bands):
@@ -200,13 +312,11 @@ def test_model_is_biased_and_truth_is_not(bands):
     )
     assert abs(float(joined)) < 3
     # the soil goes on from the reference without a jump: as from any December to January
-    deep = bands["tsl"].isel(layer=3)
-    steps = deep.diff("time").sel(time=slice("2002", "2023"))
-    steps = steps.sel(time=steps["time.month"] == 1)
-    after = bands["tsl_truth"].sel(time="2024-01-01", scenario=RCPS).isel(layer=3)
-    step = after - deep.sel(time="2023-12-01", drop=True)
-    assert bool((step < steps.max("time") + 1).all())
-    assert bool((step > steps.min("time") - 1).all())
+    deep, after = bands["tsl"].isel(layer=3), bands["tsl_truth"].sel(scenario=RCPS).isel(layer=3)
+    steps = [da.diff("time").where(lambda x: x["time.month"] == 1) for da in (deep, after)]
+    step = after.sel(time="2024-01-01") - deep.sel(time="2023-12-01", drop=True)
+    assert bool((step <= xr.concat(steps, "time").max(("time", "scenario"))).all())
+    assert bool((step >= xr.concat(steps, "time").min(("time", "scenario"))).all())
 
 
 def test_names_of_bands_made_from_a_cached_grid_are_whole(tree, tmp_path, monkeypatch):

@@ -62,13 +62,14 @@ def alaska_sample(*, grid: bool = False, cache: bool = True) -> xr.Dataset | xr.
     Dataset
         With ``grid=False``: canonical monthly forcing (scenario, band, time) for ``reference``,
         ``historical``, ``rcp26``, ``rcp45``, ``rcp60``, ``rcp85``; ``tsl`` (band, layer, time)
-        of the reference [K]; static fields; ``tsl_esm``, the model's own soil; and the truth
-        ``tsl_truth`` (scenario, band, layer, time) [K], ``tas_truth`` and ``snd_truth``: what the
-        reference's soil, air and snow do 2024-2100 under the model's weather without its bias.
+        of the reference [K]; static fields; ``tsl_esm``, the model's own soil on the reference's
+        layers; and the truth ``tsl_truth`` (scenario, band, layer, time) [K], ``tas_truth`` and
+        ``snd_truth``: what the reference's soil, air and snow do 2024-2100 under the model's
+        weather without its bias.
     DataTree
         With ``grid=True``: children ``reference``, ``historical``, the four RCPs and ``truth``
         with dims (lat, lon, layer, time); also ``thaw_depth`` [m], from daily states. The
-        model's grid is coarser than the reference's.
+        model's grid is coarser than the reference's, and its four soil layers are others.
 
     Examples
     --------
@@ -104,7 +105,7 @@ def _cached_file(name: str) -> Path:
             digest.update(source.read_bytes())
     modules: tuple[str, ...] = ("schema.py",)
     if name == "bands":
-        modules += ("experiment.py", "regions.py", "masks.py", "_reduce_kernels.py")
+        modules += ("experiment.py", "regions.py", "masks.py", "_reduce_kernels.py", "depth.py")
     for module in ("datasets.py", *modules):
         digest.update((Path(__file__).parent / module).read_bytes())
     return cache_folder() / f"simulated_alaska_{name}_{digest.hexdigest()[:12]}.nc"
@@ -132,6 +133,7 @@ def _read(path: Path, *, grid: bool) -> xr.Dataset | xr.DataTree | None:
 
 def _bands(tree: xr.DataTree) -> xr.Dataset:
     """The six bands of the grids, joined into one experiment Dataset with the truth."""
+    from .depth import remap_layers
     from .experiment import combine
     from .regions import alaska_bands, reduce
 
@@ -141,10 +143,9 @@ def _bands(tree: xr.DataTree) -> xr.Dataset:
         parts[name] = reduce(ds, alaska_bands(), land=ds["sftlf"])
     truth = parts.pop("truth").drop_vars("sftlf", errors="ignore")
     reference = parts.pop("reference")
-    joined = combine(
-        reference,
-        **{n: ds.drop_vars("sftlf", errors="ignore") for n, ds in parts.items()},
-    )
+    for name, ds in parts.items():  # the model has layers of its own
+        parts[name] = remap_layers(ds, reference).drop_vars(["sftlf", "depth_covered"])
+    joined = combine(reference, **parts)
     truth = truth.reindex(scenario=joined["scenario"], time=joined["time"])
     truth = truth.transpose("scenario", ..., LAYER, "time")
     names = ["tsl_truth", "tas_truth", "snd_truth"]

@@ -1,71 +1,109 @@
-"""What the ground of the sample world is made of: lithology, carbon, density, water.
+"""What the ground of the sample world is made of, by place: moss, peat, mineral soil, ice, rock.
 
-The fields that a user sees (``lithology``, ``soc``, ``bulk_density``) are those from which the
-thermal properties of the columns are computed, so that they carry information.
+A column is a :class:`~xpermafrost.physics.SoilProfile` whose numbers are fields over the cells:
+moss over peat over mineral soil of the local lithology; in cold lowlands of fine sediment ice in
+excess of the pores from the permafrost table down; parent material, and rock. The fields that a
+user sees (``lithology``, ``soc``, ``bulk_density``) are what its layers hold of it, so that they
+carry information.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
-from ..physics import soil
-from ..physics.column import DEFAULT_EDGES, NODE
+from ..physics import SoilLayer, SoilProfile, column_edges, soil
+from ..physics.column import DEFAULT_EDGES
 from ..schema import ERA5LAND_EDGES
 from .geography import Cells
+from .weather import annual_mean
 
-#: Lithology classes, and of each: quartz share, porosity of its rock, freezing width [K].
+CELL = "cell"
+
+#: Lithology classes, and of each: quartz share, porosity of the soil on it and of its rock,
+#: freezing width [K].
 LITHOLOGY = {
-    "alluvium": (0.40, 0.32, 0.08),
-    "loess": (0.45, 0.36, 0.22),
-    "glacial_deposits": (0.35, 0.25, 0.12),
-    "carbonate": (0.10, 0.08, 0.10),
-    "clastic_sedimentary": (0.50, 0.15, 0.12),
-    "shale": (0.30, 0.12, 0.35),
-    "volcanic": (0.10, 0.15, 0.20),
-    "plutonic": (0.30, 0.04, 0.05),
-    "metamorphic": (0.40, 0.05, 0.05),
+    "alluvium": (0.40, 0.45, 0.32, 0.12),
+    "loess": (0.45, 0.48, 0.36, 0.26),
+    "glacial_deposits": (0.35, 0.40, 0.25, 0.15),
+    "carbonate": (0.10, 0.44, 0.08, 0.20),
+    "clastic_sedimentary": (0.50, 0.43, 0.15, 0.16),
+    "shale": (0.30, 0.47, 0.12, 0.45),
+    "volcanic": (0.10, 0.50, 0.15, 0.25),
+    "plutonic": (0.30, 0.39, 0.04, 0.08),
+    "metamorphic": (0.40, 0.40, 0.05, 0.10),
 }
+
+#: Top and lower end of the ice-rich layer [m]: the ice of a permafrost table under peat.
+ICE_TOP, ICE_BOTTOM = 0.8, 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Makeup:
+    """What a land model takes the ground for; the defaults are the truth.
+
+    ``layers`` and ``edges`` [m] bound layers and nodes; ``quartz``, ``organic`` (on the
+    thickness of moss and peat) and ``ice`` (on what is in excess of the pores) are factors.
+    """
+
+    layers: tuple[float, ...] = ERA5LAND_EDGES
+    edges: tuple[float, ...] = DEFAULT_EDGES
+    quartz: float = 1.0
+    organic: float = 1.0
+    ice: float = 1.0
+
+
+#: Four layers to 3 m, as those of several CMIP5 models, over 10 m; hardly any peat, no excess ice.
+_MODEL_LAYERS = (0.0, 0.1, 0.35, 1.0, 3.0)
+TRUE = Makeup()
+MODEL = Makeup(
+    layers=_MODEL_LAYERS,
+    edges=column_edges(10.0, first=0.04, growth=1.35, through=_MODEL_LAYERS),
+    quartz=0.7,
+    organic=0.35,
+    ice=0.0,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:
     """Fields by cell: ``lithology (class, cell)``, layered ones ``(layer, cell)``.
 
-    ``water`` is the volume fraction of water of the column, ``capacity`` [kg m-2] and
-    ``start`` [kg m-2] what the layers can hold and hold at first.
+    ``capacity`` and ``start`` [kg m-2] are what the layers can hold and hold at first, ``moss``
+    [m2 K W-1] the resistance of the living layer; ``properties (cell, node)`` is for the column.
     """
 
+    makeup: Makeup
+    profile: SoilProfile
+    properties: xr.Dataset
     lithology: np.ndarray
     soc: np.ndarray
     bulk_density: np.ndarray
     capacity: np.ndarray
     start: np.ndarray
-    properties: dict[str, np.ndarray]
+    moss: np.ndarray
 
 
-def make(cells: Cells, *, quartz_factor: float = 1.0, peat_factor: float = 1.0) -> Ground:
-    """The ground of ``cells``; the factors make another model's idea of it."""
+def make(cells: Cells, makeup: Makeup = TRUE) -> Ground:
+    """The ground of ``cells`` as ``makeup`` has it."""
     lithology = _lithology(cells)
-    km = cells.elevation / 1000.0
-    lowland = np.exp(-((km / 0.45) ** 2))
-    wet = 0.35 + 0.65 * lowland
-    soc = _carbon(cells, lowland) * peat_factor
-    density = soil.bulk_density(soc)
-    table = np.array(list(LITHOLOGY.values()))
-    quartz, porosity, width = table.T @ lithology
-    properties, water = _column(soc, density, wet, quartz * quartz_factor, porosity, width)
-    thickness = np.diff(ERA5LAND_EDGES)[:, None] * 1000.0
-    pores = 1.0 - sum(soil.volume_fractions(soc, density))
+    profile = _profile(cells, lithology, makeup)
+    mineral, organic, water, pores = _volumes(profile, makeup.layers)
+    density = mineral * soil.DENSITY_MINERAL + organic * soil.DENSITY_ORGANIC
+    carbon = organic * soil.DENSITY_ORGANIC / soil.ORGANIC_MATTER_PER_CARBON
+    thickness = np.diff(makeup.layers)[:, None] * soil.WATER_DENSITY
     return Ground(
+        makeup=makeup,
+        profile=profile,
+        properties=profile.properties(makeup.edges),
         lithology=lithology,
-        soc=soc,
+        soc=1000.0 * carbon / density,
         bulk_density=density,
-        capacity=0.97 * pores * thickness,
+        capacity=0.98 * np.maximum(pores, 1.02 * water) * thickness,
         start=water * thickness,
-        properties=properties,
+        moss=np.asarray(profile.layers[0].thickness) / 0.1,
     )
 
 
@@ -89,44 +127,92 @@ def _lithology(cells: Cells) -> np.ndarray:
     return weight / weight.sum(axis=0)
 
 
-def _carbon(cells: Cells, lowland: np.ndarray) -> np.ndarray:
-    """Organic carbon [g kg-1] of the four layers: peaty lowlands, thin soils on mountains."""
-    patches = 1.0 + 0.2 * np.sin(cells.lon * 0.9) * np.cos(cells.lat * 1.7)
-    cool = np.clip((cells.lat - 59.0) / 12.0, 0.0, 1.0)
-    top = (90.0 + 260.0 * lowland) * patches
-    second = (25.0 + (110.0 + 50.0 * cool) * lowland) * patches
-    third = (6.0 + (18.0 + 40.0 * cool) * lowland) * patches
-    fourth = (3.0 + (4.0 + 14.0 * cool) * lowland) * patches
-    return np.clip(np.stack([top, second, third, fourth]), 1.0, 480.0)
+def lowland(cells: Cells) -> np.ndarray:
+    """1 on plains, 0 on mountains."""
+    return np.exp(-((cells.elevation / 450.0) ** 2))
 
 
-def _column(
-    soc: np.ndarray,
-    density: np.ndarray,
-    wet: np.ndarray,
-    quartz: np.ndarray,
-    rock_porosity: np.ndarray,
-    width: np.ndarray,
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Thermal properties by node, and the water of the four layers (volume fraction)."""
-    edges = np.array(DEFAULT_EDGES)
-    centres = 0.5 * (edges[1:] + edges[:-1])
-    layer = np.minimum(np.searchsorted(ERA5LAND_EDGES, centres) - 1, 3)
-    mineral4, organic4 = soil.volume_fractions(soc, density)
-    saturation = np.stack([0.35 + 0.2 * wet, 0.4 + 0.4 * wet, 0.45 + 0.45 * wet, 0.5 + 0.45 * wet])
-    water4 = saturation * (1.0 - mineral4 - organic4)
-    mineral, organic, water = mineral4[layer], organic4[layer], water4[layer]
-    # Below the soil layers the pores close towards those of the rock, water-filled.
-    deep = np.clip((centres - 2.89) / 5.0, 0.0, 1.0)[:, None]
-    pores = (1.0 - mineral - organic) * (1.0 - deep) + rock_porosity * deep
-    below = (centres > 2.89)[:, None]
-    organic = np.where(below, organic * (1.0 - deep), organic)
-    mineral = np.where(below, 1.0 - pores - organic, mineral)
-    water = np.where(below, pores * (saturation[3] * (1 - deep) + deep), water)
-    dims = (NODE, "cell")
-    made = soil.column_properties(
-        *(xr.DataArray(part, dims=dims) for part in (mineral, organic, water)),
-        quartz=xr.DataArray(quartz, dims="cell"),
-        freezing_width=xr.DataArray(width, dims="cell"),
-    ).transpose(NODE, "cell")
-    return {str(name): da.values for name, da in made.items()}, water4
+def excess_ice(cells: Cells, lithology: np.ndarray) -> np.ndarray:
+    """Volume of ice beyond the pores: cold ground of fine sediment, up to a third."""
+    cold = 1.0 / (1.0 + np.exp((annual_mean(cells) + 5.0) / 0.9))
+    names = list(LITHOLOGY)
+    fine = lithology[names.index("loess")] + lithology[names.index("alluvium")]
+    fine += 0.6 * lithology[names.index("shale")]
+    return 0.33 * cold * np.clip(1.5 * fine, 0.0, 1.0)
+
+
+def organic_layers(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
+    """Thickness [m] of moss and of peat: thick in forest and wet lowland, thin on mountains."""
+    patches = 1.0 + 0.3 * np.sin(cells.lon * 0.9) * np.cos(cells.lat * 1.7)
+    plain = lowland(cells)
+    moss = 0.02 + 0.01 * plain + 0.09 * (1.0 - cells.tundra)
+    return moss * patches, (0.02 + (0.04 + 0.16 * cells.continental) * plain) * patches
+
+
+def _profile(cells: Cells, lithology: np.ndarray, makeup: Makeup) -> SoilProfile:
+    quartz, porosity, of_rock, width = np.array(list(LITHOLOGY.values())).T @ lithology
+    plain = lowland(cells)
+    moss, peat = (makeup.organic * part for part in organic_layers(cells))
+    ice = makeup.ice * excess_ice(cells, lithology)
+    of_cell = {
+        "porosity": porosity,
+        "ice_porosity": porosity + ice * (1.0 - porosity),
+        "parent_porosity": 0.5 * (porosity + of_rock),
+        "quartz": quartz * makeup.quartz,
+        "width": width,
+        "moss_wet": 0.12 + cells.tundra * (0.13 + 0.25 * plain),
+        "peat_wet": 0.5 + 0.35 * plain,
+        "mineral_wet": 0.65 + 0.3 * plain,
+        "humus": 0.02 + 0.05 * plain,
+        "moss": moss,
+        "peat": peat,
+        "mineral": ICE_TOP - moss - peat,
+        "parent": 1.0 + 15.0 * plain,
+        "rock_porosity": of_rock,
+    }
+    f = {name: xr.DataArray(values, dims=CELL) for name, values in of_cell.items()}
+    mineral = SoilLayer(texture="silt", quartz=f["quartz"], freezing_width=f["width"])
+    ice_width = f["width"] * f["porosity"] / f["ice_porosity"]  # the excess freezes at 0 degC
+    return SoilProfile(
+        name="sample world",
+        layers=(
+            SoilLayer(texture="moss", thickness=f["moss"], saturation=f["moss_wet"]),
+            SoilLayer(texture="peat", thickness=f["peat"], saturation=f["peat_wet"]),
+            replace(
+                mineral,
+                thickness=f["mineral"],
+                porosity=f["porosity"],
+                saturation=f["mineral_wet"],
+                organic=f["humus"],
+            ),
+            replace(
+                mineral,
+                freezing_width=ice_width,
+                thickness=ICE_BOTTOM - ICE_TOP,
+                porosity=f["ice_porosity"],
+                saturation=0.97,
+                organic=0.4 * f["humus"],
+            ),
+            replace(
+                mineral,
+                thickness=f["parent"],
+                porosity=f["parent_porosity"],
+                saturation=1.0,
+            ),
+            SoilLayer(
+                texture="rock",
+                porosity=f["rock_porosity"],
+                quartz=f["quartz"],
+                saturation=1.0,
+            ),
+        ),
+    )
+
+
+def _volumes(profile: SoilProfile, layers: tuple[float, ...]) -> list[np.ndarray]:
+    """Volume fractions (layer, cell) of mineral, organic, water and pores."""
+    total = [xr.DataArray(0.0)] * 4
+    for share, layer in zip(profile._shares(np.asarray(layers)), profile.layers, strict=True):
+        parts = (*layer.mineral_and_organic, layer.water, layer.porosity)
+        total = [old + share * part for old, part in zip(total, parts, strict=True)]
+    return [part.transpose(..., CELL).values for part in total]

@@ -7,7 +7,8 @@ Simple, but every variable comes from the same weather, so that forcing is coher
 - skin temperature: the surface energy balance, linear in ``Ts - Ta``, with latent heat after
   Priestley and Taylor (1972) limited by soil water, and heat into the ground by a slow second
   temperature (force-restore, Bhumralkar, 1975);
-- snow: degree days with an evolving density; cover is full from 0.1 m (as in HTESSEL);
+- snow: degree days; density nears that of its class, depth and date (Sturm et al., 2010), new
+  snow is packed by wind in the open; cover is full from 0.1 m (as in HTESSEL);
 - soil water: four buckets, filled from above, emptied by evaporation, slow exchange, runoff.
 """
 
@@ -24,11 +25,13 @@ from numba import njit
 from ..physics.snow import snow_day, snow_fraction
 from .geography import Cells
 from .ground import Ground
+from .snowcover import SnowCover
 from .weather import (
     Bias,
     Chance,
     Days,
     air_temperature,
+    annual_mean,
     patterns,
     precipitation_climate,
     top_of_atmosphere,
@@ -41,23 +44,21 @@ _WET_POWER, _WET_FROM = 1.6, 0.1
 #: Mean of max(0, x - _WET_FROM) ** _WET_POWER for x ~ N(0, 1).
 _WET_MEAN = 0.37956
 
-#: Snow is uneven within a cell: the mean conductance of a lognormal depth with a coefficient of
-#: variation of 0.6 is 1 + 0.6**2 times that of the mean depth.
-_PATCHY = 1.36
-
-STATE_ROWS = 8  # swe, density, slow temperature, soil water x 4, last resistance
+STATE_ROWS = 7  # swe, density, slow temperature, soil water x 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Surface:
-    """Monthly means ``(month, name, cell)``, soil water ``(month, layer, cell)``, and by day the
-    skin temperature [degC] and the resistance [m2 K W-1] above the ground; the state to go on.
+    """Monthly means ``(month, name, cell)``, soil water ``(month, layer, cell)``, and by day
+    ``(day, cell)`` what drives the column: skin temperature [K], depth [m] and water equivalent
+    [kg m-2] of the snow; the state to go on.
     """
 
     means: np.ndarray
     water: np.ndarray
-    skin: np.ndarray
-    resistance: np.ndarray
+    ts: np.ndarray
+    snd: np.ndarray
+    snw: np.ndarray
     state: np.ndarray
 
 
@@ -80,17 +81,20 @@ def _step_days(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     means,
     water,
     skin,
-    resistance,
+    lying,
+    swes,
 ):
-    """Advance the cells ``low .. high``; the last five arguments are written."""
+    """Advance the cells ``low .. high``; the last six arguments are written."""
     day = 0
     for month in range(lengths.size):
         for _ in range(lengths[month]):
             doy = row[day]
+            season = min(181.0, max(-92.0, doy + 1.0 - (366.0 if doy >= 243 else 0.0)))
             for p in range(low, high):
                 ta, x, warm = air[day, p], wet[day, p], extra[day]
                 swe, density, slow = state[0, p], state[1, p], state[2, p]
-                tundra, settled, fresh, mean = cell[0, p], cell[1, p], cell[2, p], cell[3, p]
+                tundra, mean, moss = cell[0, p], cell[1, p], cell[2, p]
+                uneven, fresh = cell[3, p], cell[4, p]
                 cloud = min(1.0, max(0.05, cover[doy] + 0.24 * x))
                 fall = rain[doy, p] * (1.0 + 0.05 * warm)
                 fall *= max(0.0, x - _WET_FROM) ** _WET_POWER / _WET_MEAN
@@ -100,23 +104,23 @@ def _step_days(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                 lw = black * (0.765 + 0.22 * cloud**3) + 0.4 * warm
                 sw = sun[doy, p] * 0.72 * (1.0 - 0.52 * cloud)
 
-                # wind and canopy take a fifth of the snow; it melts and runs off elsewhere
+                # what wind and canopy take melts and runs off elsewhere
                 factor = 3.0 + 0.8 * tundra
-                kept = 0.8 * snowfall
+                kept = cell[9, p] * snowfall
+                grown = cell[7, p] * 100.0 * swe / density + cell[8, p] * season
+                settled = cell[6, p] + (cell[5, p] - cell[6, p]) * (1.0 - np.exp(-grown))
+                settled *= 1000.0
                 swe, density, melt = snow_day(swe, density, kept, ta, factor, fresh, settled)
                 melt += snowfall - kept
                 depth = swe / density
                 white = min(1.0, depth / 0.1)
                 r = density / 1000.0
                 k = 0.023 + 0.234 * r if r < 0.156 else 0.138 - 1.01 * r + 3.233 * r * r
-                # moss and litter: dry and insulating in summer, wet and frozen in winter
-                ground = 0.06 + 0.02 * (1.0 - tundra)
-                if ta > 0.0:
-                    ground = 0.08 + 0.47 * (1.0 - tundra)
-                above = depth / (_PATCHY * k) + ground
+                above = depth / (uneven * k) + moss
 
                 albedo = white * (0.45 + 0.32 * tundra) + (1.0 - white) * (0.12 + 0.06 * tundra)
-                net = (1.0 - albedo) * sw + 0.98 * (lw - black)
+                shade = 1.0 - 0.4 * (1.0 - tundra) * (1.0 - white)  # of trees on the ground
+                net = (1.0 - albedo) * shade * sw + 0.98 * (lw - black)
                 es = 6.112 * np.exp(17.67 * ta / (ta + 243.5))
                 slope = es * 17.67 * 243.5 / (ta + 243.5) ** 2
                 top = (state[3, p] + state[4, p]) / (capacity[0, p] + capacity[1, p])
@@ -163,7 +167,7 @@ def _step_days(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                     for layer in range(1, 4):  # ground water holds the deeper layers
                         state[3 + layer, p] += (rest[layer, p] - state[3 + layer, p]) / 300.0
                 state[0, p], state[1, p], state[2, p] = swe, density, slow
-                skin[day, p], resistance[day, p] = ts, above
+                skin[day, p], lying[day, p], swes[day, p] = ts + 273.15, swe / density, swe
                 inv = 1.0 / lengths[month]
                 means[month, 0, p] += kelvin * inv
                 means[month, 1, p] += (ts + 273.15) * inv
@@ -193,6 +197,7 @@ def start(cells: Cells, ground: Ground) -> np.ndarray:
 def run(
     cells: Cells,
     ground: Ground,
+    snow: SnowCover,
     day: Days,
     *,
     warming: np.ndarray,
@@ -201,36 +206,29 @@ def run(
     state: np.ndarray,
 ) -> Surface:
     """The surface over the days; ``warming`` by day [K] relative to 2001-2023."""
-    from .weather import annual_mean
-
     air = air_temperature(cells, day, warming, luck, bias)
     wet = luck.wetness @ patterns(cells)
     count = cells.lat.size
     months = day.month_lengths.size
     angle = (np.arange(366) + 0.5) / 365.25
     cover = 0.63 + bias.cloud + 0.09 * np.cos(2 * np.pi * (angle - 0.64))
-    settled = (290.0 + 70.0 * cells.tundra) * bias.snow_density
-    fresh = (125.0 + 95.0 * cells.tundra) * bias.snow_density
-    cell = np.stack([cells.tundra, settled, fresh, annual_mean(cells)])
+    cell = np.stack(
+        [
+            *(cells.tundra, annual_mean(cells), ground.moss, snow.conductance, snow.fresh),
+            *(*snow.density, snow.kept),
+        ]
+    )
     made = Surface(
         means=np.zeros((months, len(NAMES), count)),
         water=np.zeros((months, 4, count)),
-        skin=np.empty(air.shape, dtype="float32"),
-        resistance=np.empty(air.shape, dtype="float32"),
+        **{name: np.empty(air.shape, dtype="float32") for name in ("ts", "snd", "snw")},
         state=state.copy(),
     )
     arguments = (
         *(air, wet, np.asarray(warming, dtype="float64"), day.table_row, day.month_lengths),
         *(top_of_atmosphere(cells), precipitation_climate(cells, bias), cover, cell),
-        *(
-            ground.capacity,
-            ground.start,
-            made.state,
-            made.means,
-            made.water,
-            made.skin,
-            made.resistance,
-        ),
+        *(ground.capacity, ground.start, made.state, made.means, made.water),
+        *(made.ts, made.snd, made.snw),
     )
     workers = len(os.sched_getaffinity(0))
     edges = np.linspace(0, count, 2 * workers + 1).astype(int)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import lfilter
 
 from .geography import Cells
 
@@ -38,6 +39,7 @@ class Days:
 
     first: int
     last: int
+    date: np.ndarray
     month_lengths: np.ndarray
     year: np.ndarray
     angle: np.ndarray
@@ -59,6 +61,7 @@ def days(first: int, last: int) -> Days:
     return Days(
         first=first,
         last=last,
+        date=date,
         month_lengths=np.bincount(month - month[0]),
         year=year,
         angle=(of_year + 0.5) / 365.25,
@@ -114,10 +117,7 @@ def chance(day: Days, seed: int) -> Chance:
         keep = np.exp(-1.0 / memory)
         noise = rng.standard_normal(size)
         noise[0] /= np.sqrt(1 - keep * keep)
-        series = noise * np.sqrt(1 - keep * keep)
-        for i in range(1, size[0]):
-            series[i] += keep * series[i - 1]
-        return series
+        return lfilter([np.sqrt(1 - keep * keep)], [1.0, -keep], noise, axis=0)
 
     slow, month, synoptic = red(700.0), red(22.0), red(3.0)
     wet_month, wet_day = red(20.0), red(1.2)
@@ -143,7 +143,8 @@ class Bias:
 
     ``winter`` and ``summer`` [K] are added, ``north`` [K per degree] tilts, ``delay`` [d] shifts
     the seasons, ``spread_winter`` and ``spread_summer`` multiply the weather,
-    ``wet_winter`` and ``wet_summer`` the precipitation, ``snow_density`` the density of snow.
+    ``wet_winter`` and ``wet_summer`` the precipitation, ``snow_density`` the density of snow,
+    which has one class everywhere where it is ``snow_uniform``.
     """
 
     winter: float = 0.0
@@ -155,6 +156,7 @@ class Bias:
     wet_winter: float = 1.0
     wet_summer: float = 1.0
     snow_density: float = 1.0
+    snow_uniform: bool = False
     cloud: float = 0.0
 
 
@@ -169,6 +171,7 @@ MODEL = Bias(
     wet_winter=1.25,
     wet_summer=0.9,
     snow_density=0.9,
+    snow_uniform=True,
     cloud=-0.06,
 )
 
