@@ -15,6 +15,10 @@ import xarray as xr
 from .schema import ERA5LAND_EDGES, FREEZING_POINT, VARIABLES, layer_coords
 
 
+#: Years before the first of :func:`daily`, in which its soil settles.
+LEAD = 5
+
+
 def canonical(
     *,
     years: int = 6,
@@ -85,7 +89,8 @@ def daily(
 
     rng = np.random.default_rng(seed)
     count = len(locations)
-    time = pd.date_range(f"{start - 1}-01-01", f"{start + years - 1}-12-31", name="time")
+    # years before the first make the state that it starts from
+    time = pd.date_range(f"{start - LEAD}-01-01", f"{start + years - 1}-12-31", name="time")
     north = np.linspace(0.0, 1.0, count)[:, None]
     coords = {"band": list(locations), "time": time, "lat": ("band", 66.0 + 4.0 * north[:, 0])}
     season = -np.cos(2 * np.pi * (time.day_of_year.values - 18.0) / 365.25)
@@ -113,7 +118,11 @@ def daily(
     peat = xr.DataArray(0.25 - 0.17 * north[:, 0], {"band": coords["band"]})
     soil, surface = with_parameters("tundra", Surface(), xr.Dataset({"organic_thickness": peat}))
     run = simulate_soil(
-        ds, soil, surface=surface, average="step", spin_up=SpinUp(tolerance=0.1, cycles=100)
+        ds,
+        soil,
+        surface=surface,
+        average="step",
+        spin_up=SpinUp(years=LEAD, tolerance=0.1, cycles=100),
     )
     ds = ds.astype("float32").assign(tsl=run["tsl"].transpose("band", "layer", "time"))
     return ds.assign_coords(layer_coords()).sel(time=slice(str(start), None))
