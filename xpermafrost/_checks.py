@@ -186,7 +186,7 @@ def check_daily(obj: xr.DataArray | xr.Dataset, *, step: str) -> None:
         raise TimeAxisError(
             f"{step} needs daily data; the median time step is {int(np.median(jumps))} days."
         )
-    at = int(np.argmax(jumps != 1))
+    at = int(np.argmax(jumps < 0 if np.any(jumps < 0) else jumps != 1))
     one, two = (str(time.values[k])[:10] for k in (at, at + 1))
     if np.median(jumps) < 1:
         problem, cure = "shorter steps", "ds.resample(time='D').mean()"

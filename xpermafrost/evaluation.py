@@ -350,7 +350,9 @@ def score(
     )
     truth = truth.where(predicted.notnull().all("model"))
     if not bool(truth.notnull().any()):
-        raise DataError(f"no test {step} where the target and every model have a value.")
+        empty = [n for n, p in zip(names, predicted, strict=True) if not bool(p.notnull().any())]
+        why = f" {empty} have none at all." if empty else ""
+        raise DataError(f"no test {step} where the target and every model have a value.{why}")
     error = (predicted - truth).transpose("model", *truth.dims)
     references = _reference_errors(ds, truth, test, step)
     places = location_dims(truth)

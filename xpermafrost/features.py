@@ -390,6 +390,8 @@ def _memory(anomaly: xr.DataArray, steps: int) -> xr.DataArray:
 def _running(da: xr.DataArray, kind: str, steps: int, step: str) -> xr.DataArray:
     if kind == "mean":
         return _trailing_mean(da, steps, step=step)
+    if step == "day":
+        da = da.astype("float64")  # single precision is off by 1e-5 K every day
     excess = (da - FREEZING_POINT) if kind == "thaw" else (FREEZING_POINT - da)
     if step == "day":
         return _trailing_mean(excess.clip(0.0), steps, step=step) * steps

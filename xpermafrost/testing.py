@@ -14,7 +14,6 @@ import xarray as xr
 
 from .schema import ERA5LAND_EDGES, FREEZING_POINT, VARIABLES, layer_coords
 
-
 #: Years before the first of :func:`daily`, in which its soil settles.
 LEAD = 5
 
