@@ -29,6 +29,7 @@ LAYERS = (
         "_bias_divergence",
         "_bias_xsdba",
         "bias",
+        "climatology",
         "features",
         "scaling",
         "windows",

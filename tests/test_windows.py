@@ -127,7 +127,7 @@ def test_the_message_for_a_short_record_gives_a_length_that_works():
         ({"length": 0}, DataError, "a window needs at least 1 month"),
         ({"horizon": 2}, DataError, "horizon must be 0 .* or 1"),
         ({"horizon": -1}, DataError, "horizon must be 0 .* or 1"),
-        ({"step": "day"}, UnknownNameError, "unknown window step 'day'"),
+        ({"step": "hour"}, UnknownNameError, "unknown window step 'hour'"),
     ],
 )
 def test_specs_that_make_no_sense(options, kind, message):

@@ -141,7 +141,7 @@ def depth_dimension(ds: xr.Dataset) -> xr.Dataset:
 
 
 def time_bounds(ds: xr.Dataset) -> xr.Dataset:
-    """Bounds of months (or years), where stamps are the first of a month; any calendar."""
+    """Bounds of months (or years) stamped on their first day, of any calendar, and of days."""
     time = ds.get(TIME)
     if time is None or time.dims != (TIME,) or not _has_dates(time.variable):
         return ds
@@ -152,13 +152,25 @@ def time_bounds(ds: xr.Dataset) -> xr.Dataset:
     encoding = {"units": f"days since {year}-01-01", "calendar": calendar, "dtype": "float64"}
     months = month_index(time)
     starts = _month_starts(months, time)
-    if "time_bnds" not in ds.variables and bool((starts == time.values).all()):
+    edges = None
+    if bool((starts == time.values).all()):
         step = int(np.median(np.diff(months))) if months.size > 1 else 1
         edges = np.stack([starts, _month_starts(months + step, time)], axis=1)
+    elif _midnights(time.values):
+        edges = np.stack([time.values, time.values + np.timedelta64(1, "D")], axis=1)
+    if "time_bnds" not in ds.variables and edges is not None:
         ds = ds.assign({"time_bnds": xr.Variable((TIME, BOUNDS), edges, encoding=encoding)})
     ds = ds.assign_coords({TIME: ds[TIME].variable.copy(deep=False)})
     ds[TIME].encoding = dict(encoding)
     return ds
+
+
+def _midnights(time: np.ndarray) -> bool:
+    """Whether stamps are one day after another, each at its beginning."""
+    if not np.issubdtype(time.dtype, np.datetime64) or time.size < 2:
+        return False
+    day = time.astype("datetime64[D]")
+    return bool((day == time).all() and (np.diff(day) == np.timedelta64(1, "D")).all())
 
 
 def _has_dates(variable: xr.Variable) -> bool:

@@ -140,7 +140,7 @@ def check_monthly(obj: xr.DataArray | xr.Dataset, *, step: str) -> None:
     if np.median(jumps) == 0:
         raise TimeAxisError(
             f"{step} needs monthly data; the median time step is {pd.Timedelta(np.median(days))}. "
-            "Average it first: ds.resample(time='MS').mean()."
+            "Average it first: ds.resample(time='MS').mean(), or fit a model of days: step='day'."
         )
     if np.median(jumps) > 1:
         raise TimeAxisError(
@@ -156,6 +156,63 @@ def check_monthly(obj: xr.DataArray | xr.Dataset, *, step: str) -> None:
         problem = f"no {month_name(int(months[at]) + 1)}"
         cure = "ds.resample(time='MS').asfreq() (the gap then holds NaN)"
     raise TimeAxisError(f"{step} needs each month once, in order; found {problem}. Type {cure}.")
+
+
+def day_index(time: xr.DataArray) -> np.ndarray:
+    """Number of the day of every stamp: the join key of daily data, of any calendar."""
+    if np.issubdtype(time.dtype, np.datetime64):
+        return time.values.astype("datetime64[D]").astype("int64")
+    import cftime
+
+    numbers = cftime.date2num(time.values, "days since 0001-01-01", calendar=time.dt.calendar)
+    return np.floor(np.asarray(numbers, dtype="float64")).astype("int64")
+
+
+def check_daily(obj: xr.DataArray | xr.Dataset, *, step: str) -> None:
+    """Raise unless ``time`` holds each day of its span exactly once, in order."""
+    require_dims(obj, (TIME,), step=step)
+    months, time = month_index(obj[TIME]), obj[TIME]
+    jumps = np.diff(day_index(time))
+    if np.all(jumps == 1):
+        return
+    if np.median(np.abs(np.diff(months))) >= 1:
+        raise TimeAxisError(
+            f"{step} needs daily data; the median time step is "
+            f"{int(np.median(np.abs(np.diff(months))))} months. Days are not made of months: take "
+            "the daily source, ds.permafrost.standardize(step='day'), or a model of months: "
+            "step='month'."
+        )
+    if np.median(jumps) > 1:
+        raise TimeAxisError(
+            f"{step} needs daily data; the median time step is {int(np.median(jumps))} days."
+        )
+    at = int(np.argmax(jumps < 0 if np.any(jumps < 0) else jumps != 1))
+    one, two = (str(time.values[k])[:10] for k in (at, at + 1))
+    if np.median(jumps) < 1:
+        problem, cure = "shorter steps", "ds.resample(time='D').mean()"
+    elif jumps[at] == 0:
+        problem, cure = f"{one} twice", "ds.drop_duplicates('time')"
+    elif jumps[at] < 0:
+        problem, cure = f"{two} after {one}", "ds.sortby('time')"
+    else:
+        problem = f"nothing between {one} and {two}"
+        cure = "ds.resample(time='D').asfreq() (the gap then holds NaN)"
+    raise TimeAxisError(f"{step} needs each day once, in order; found {problem}. Type {cure}.")
+
+
+def check_steps(obj: xr.DataArray | xr.Dataset, every: str, *, step: str) -> None:
+    """Raise unless ``time`` holds each ``every`` (month or day) of its span once, in order."""
+    (check_daily if every == "day" else check_monthly)(obj, step=step)
+
+
+def step_index(time: xr.DataArray, every: str) -> np.ndarray:
+    """Number of the month or day of every stamp."""
+    return day_index(time) if every == "day" else month_index(time)
+
+
+def step_name(stamp: object, every: str) -> str:
+    """``"2001-03"`` of a stamp of monthly data, ``"2001-03-17"`` of daily data."""
+    return str(stamp)[: 10 if every == "day" else 7]
 
 
 def check_whole(obj: xr.DataArray | xr.Dataset, dim: str, *, step: str) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ._checks import require_variables
+from ._checks import require_variables, step_name
+from .climatology import climatology, usual
 from .errors import MissingVariableError
-from .schema import LAYER, TIME, layer_bounds, location_dims
+from .schema import LAYER, STEPS, TIME, VARIABLES, layer_bounds, location_dims
 from .windows import WindowSpec
 
 State = dict[str, Any]
@@ -47,8 +48,8 @@ def learn_column(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
     names = column_forcing(ds)
     soil = ds["tsl"].sel({TIME: period}).compute().assign_coords(_edges(ds))
     past = ds[list(names)].sel({TIME: slice(None, period.stop)}).compute()
-    typical = past.groupby("time.month").mean(TIME)
-    years = tuple(str(t)[:7] for t in soil[TIME].values[[0, -1]])
+    typical = past.map(climatology, step=spec.step)
+    years = tuple(step_name(t, spec.step) for t in soil[TIME].values[[0, -1]])
     forcing = _driving(past, typical)
     found = [
         calibrate(
@@ -63,7 +64,7 @@ def learn_column(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
     ]
     error = xr.concat([one.report["rmse"] for one in found], dim="start")
     return {
-        "spec": WindowSpec(length=1, horizon=0, features=names),
+        "spec": WindowSpec(length=1, horizon=0, features=names, step=spec.step),
         "parameters": [one.parameters for one in found],
         "chosen": error.fillna(np.inf).argmin("start"),
         "training_rmse": error.min("start"),
@@ -83,12 +84,11 @@ def _driving(forcing: xr.Dataset, typical: xr.Dataset) -> xr.Dataset:
     """Inner gaps filled by the training climatology; sunshine by date and latitude if unknown."""
     from .physics import insolation
 
-    month = forcing[TIME].dt.month
     out = forcing.copy()
     for name, da in forcing.data_vars.items():
         inner = da.ffill(TIME).notnull() & da.bfill(TIME).notnull()
-        usual = typical[name].sel(month=month).drop_vars("month")
-        filled = da.where(da.notnull() | ~inner, usual)
+        often = usual(typical[name], da[TIME]).clip(VARIABLES[str(name)].valid_range[0])
+        filled = da.where(da.notnull() | ~inner, often)
         out[name] = filled.transpose(*da.dims).assign_attrs(da.attrs)
     if "ts" not in out and "rsds" not in out and "lat" in out.coords:
         sun = insolation(out[TIME], out["lat"])
@@ -97,14 +97,14 @@ def _driving(forcing: xr.Dataset, typical: xr.Dataset) -> xr.Dataset:
 
 
 def run_column(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
-    """Run the calibrated column on the forcing of ``ds``, from its first month."""
+    """Run the calibrated column on the forcing of ``ds``, from its first step."""
     from .physics import SpinUp, Surface, simulate_soil, with_parameters
 
     require_variables(ds, state["names"], step="the soil column")
     forcing = ds[list(state["names"])].compute()
     picks = {d: ds[d] for d in location_dims(state["chosen"])}
     forcing = _driving(forcing, state["typical"].sel(picks))
-    years = min(10, forcing.sizes[TIME] // 12)
+    years = min(10, forcing.sizes[TIME] // STEPS[spec.step])
     chosen, answers = state["chosen"].sel(picks), []
     for number, (profile, snow) in enumerate(STARTS):
         numbers = state["parameters"][number].sel(picks)
@@ -116,6 +116,7 @@ def run_column(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
             soil,
             surface=surface,
             layers=state["bounds"],
+            average="month" if spec.step == "month" else "step",
             spin_up=SpinUp(years=years, cycles=30, tolerance=0.05),
         )
         answers.append(run["tsl"].drop_attrs())

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ._checks import require_variables
+from ._checks import check_monthly, require_variables
 from .schema import FREEZING_POINT, LAYER, TIME, location_dims
 from .windows import WindowSpec
 
@@ -90,6 +90,8 @@ Drivers = Callable[[xr.Dataset], list[xr.DataArray]]
 
 def _learn(ds: xr.Dataset, names: tuple[str, ...], drivers: Drivers, period: slice) -> State:
     from scipy.optimize import nnls
+
+    check_monthly(ds, step="an equilibrium baseline")
 
     forcing = ds[list(names)].sel({TIME: slice(None, period.stop)}).compute().drop_attrs()
     soil = ds["tsl"].compute().drop_attrs(deep=False) - FREEZING_POINT

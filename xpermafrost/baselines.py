@@ -1,17 +1,20 @@
 """Baselines under the same protocol as a network: fit on the training months, predict a Dataset.
 
 =======================  =====================================================================
-``climatology``          mean of the month at each location and layer
+``climatology``          usual course of the year at each location and layer
 ``trend``                climatology plus a linear trend of the training years
-``persistence``          the soil temperature one month before
-``persistence_year``     the same month one year before
-``damped_persistence``   climatology plus last month's anomaly times its lag-1 correlation
+``persistence``          the soil temperature one month (day) before
+``persistence_year``     the same month (day) one year before
+``damped_persistence``   climatology plus the last anomaly times its lag-1 correlation
 ``ridge``                ridge regression on the lagged anomalies of all features
 ``boosting``             gradient boosting on the flattened window and the location
 ``ttop``                 mean of the last twelve months by TTOP with fitted n-factors
 ``energy_balance``       the same by the surface temperature of an energy balance
 ``column``               soil column with freezing, calibrated at each location
 =======================  =====================================================================
+
+Of a window of days, ridge and boosting read means over blocks that double in length backwards
+(the last day, the one before, the two before, the four before, ...), not each day.
 
 The persistences know the soil's own past, which no network here is given. Beyond the record,
 ``persistence`` is NaN, ``persistence_year`` repeats the last year, and ``damped_persistence`` fades
@@ -22,13 +25,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ._checks import choose, require_variables
+from ._checks import check_steps, choose, require_variables
 from ._column_baseline import column_forcing, learn_column, run_column
 from ._equilibrium_baselines import (
     balance_forcing,
@@ -39,12 +43,13 @@ from ._equilibrium_baselines import (
     ttop_forcing,
 )
 from ._optional import require
+from .climatology import climatology, usual, year_fraction
 from .errors import DataError, ModelMismatchError
 from .experiment import reference_of
-from .features import SEASON, build_features, default_features, feature_statistics
+from .features import SEASON_NAMES, build_features, default_features, feature_statistics
 from .preparation import Period, training_period
 from .products import soil_temperature
-from .schema import LAYER, TIME, location_dims
+from .schema import LAYER, STEPS, TIME, location_dims
 from .windows import Windows, WindowSpec, location_index, make_windows
 
 
@@ -69,6 +74,7 @@ class FittedBaseline:
 
     def predict(self, ds: xr.Dataset) -> xr.DataArray:
         """Soil temperature ``(location..., layer, time)`` [degC], labelled as a network's."""
+        check_steps(ds, self.spec.step, step=f"the baseline {self.name!r}")
         return soil_temperature(self.run(self.state, self.spec, ds), model=self.name)
 
 
@@ -90,7 +96,7 @@ def fit_baseline(
     train : tuple of str, "all" or None
         As in :func:`xpermafrost.fit`.
     spec : WindowSpec, optional
-        Window and features of ridge and boosting, the same as the networks'.
+        Time step of all; window and features of ridge and boosting, the same as the networks'.
 
     Raises
     ------
@@ -103,10 +109,10 @@ def fit_baseline(
     ('band', 'layer', 'time')
     """
     choose("baseline", name, BASELINES)
-    ds = reference_of(ds)
+    ds = reference_of(ds, every=spec.step if spec else "month")
     require_variables(ds, ("tsl",), step="a baseline")
     spec = spec or WindowSpec(features=default_features(ds))
-    period = slice(*training_period(ds, train))
+    period = slice(*training_period(ds, train, step=spec.step))
     learn, run = BASELINES[name]
     state = learn(ds, spec, period)
     # the soil column reads its own variables, whatever the networks read
@@ -116,9 +122,9 @@ def fit_baseline(
 State = dict[str, Any]
 
 
-def _by_month(da: xr.DataArray | xr.Dataset, climatology: xr.DataArray) -> xr.DataArray:
-    """The climatology of every month of ``da``'s time axis, at its places."""
-    return _at(climatology, da).sel(month=da[TIME].dt.month).drop_vars("month")
+def _usual(da: xr.DataArray | xr.Dataset, learned: xr.DataArray) -> xr.DataArray:
+    """The climatology at every time of ``da``, at its places."""
+    return usual(_at(learned, da), da[TIME])
 
 
 def _at(learned: xr.DataArray, like: xr.DataArray | xr.Dataset) -> xr.DataArray:
@@ -134,43 +140,41 @@ def _at(learned: xr.DataArray, like: xr.DataArray | xr.Dataset) -> xr.DataArray:
     return learned.sel(picks)
 
 
-def _climatology_of(target: xr.DataArray) -> xr.DataArray:
-    return target.groupby("time.month").mean(TIME)
-
-
 def _learn_climatology(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
-    return {"climatology": _climatology_of(ds["tsl"].sel({TIME: period}).compute())}
+    target = ds["tsl"].sel({TIME: period}).compute()
+    return {"climatology": climatology(target, step=spec.step)}
 
 
 def _run_climatology(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
-    return _by_month(ds, state["climatology"])
+    return _usual(ds, state["climatology"])
 
 
-def _years(time: xr.DataArray) -> xr.DataArray:
-    return time.dt.year + (time.dt.month - 0.5) / 12
+def _years(time: xr.DataArray, step: str) -> xr.DataArray:
+    return time.dt.year + (year_fraction(time) if step == "day" else (time.dt.month - 0.5) / 12)
 
 
 def _learn_trend(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
     target = ds["tsl"].sel({TIME: period}).compute()
-    climatology = _climatology_of(target)
-    anomaly = target - _by_month(target, climatology)
-    year = _years(target[TIME]).where(anomaly.notnull())
+    course = climatology(target, step=spec.step)
+    anomaly = target - _usual(target, course)
+    year = _years(target[TIME], spec.step).where(anomaly.notnull())
     centre = year.mean(TIME)
     slope = ((year - centre) * anomaly).sum(TIME) / ((year - centre) ** 2).sum(TIME)
-    return {"climatology": climatology, "slope": slope, "centre": centre}
+    return {"climatology": course, "slope": slope, "centre": centre}
 
 
 def _run_trend(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
-    drift = _at(state["slope"], ds) * (_years(ds[TIME]) - _at(state["centre"], ds))
-    return _by_month(ds, state["climatology"]) + drift
+    drift = _at(state["slope"], ds) * (_years(ds[TIME], spec.step) - _at(state["centre"], ds))
+    return _usual(ds, state["climatology"]) + drift
 
 
 def _learn_nothing(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
-    return {"last": ds["tsl"].sel({TIME: period}).isel({TIME: slice(-12, None)}).compute()}
+    year = slice(-STEPS[spec.step], None)
+    return {"last": ds["tsl"].sel({TIME: period}).isel({TIME: year}).compute()}
 
 
 def _observed(ds: xr.Dataset) -> tuple[xr.DataArray, int]:
-    """The soil's record on the time axis, and how many months of it there are."""
+    """The soil's record on the time axis, and how many steps of it there are."""
     require_variables(ds, ("tsl",), step="persistence")
     target = ds["tsl"].compute()
     known = target.notnull().any([d for d in target.dims if d != TIME]).values
@@ -184,7 +188,7 @@ def _run_persistence(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataA
 
 
 def _run_persistence_year(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
-    return _persist(ds, lag=12)
+    return _persist(ds, lag=STEPS[spec.step])
 
 
 def _persist(ds: xr.Dataset, *, lag: int) -> xr.DataArray:
@@ -193,7 +197,7 @@ def _persist(ds: xr.Dataset, *, lag: int) -> xr.DataArray:
     beyond = source >= n_known  # there the last known year is repeated
     source[beyond] = n_known - lag + (source[beyond] - n_known) % lag
     known = source >= 0
-    if lag < 12:  # a month carried on is no forecast of other seasons; a year carried on is one
+    if lag == 1:  # a month carried on is no forecast of other seasons; a year carried on is one
         known &= ~beyond
     values = target.isel({TIME: np.maximum(source, 0)}).assign_coords({TIME: target[TIME]})
     return values.where(xr.DataArray(known, dims=TIME, coords={TIME: target[TIME]}))
@@ -201,17 +205,17 @@ def _persist(ds: xr.Dataset, *, lag: int) -> xr.DataArray:
 
 def _learn_damped(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
     target = ds["tsl"].sel({TIME: period}).compute()
-    climatology = _climatology_of(target)
-    anomaly = target - _by_month(target, climatology)
+    course = climatology(target, step=spec.step)
+    anomaly = target - _usual(target, course)
     before = anomaly.shift({TIME: 1})
     both = before.notnull() & anomaly.notnull()
     damping = (before * anomaly).sum(TIME) / (before.where(both) ** 2).sum(TIME)
-    return {"climatology": climatology, "damping": damping.clip(0.0, 1.0)}
+    return {"climatology": course, "damping": damping.clip(0.0, 1.0)}
 
 
 def _run_damped(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
     target, n_known = _observed(ds)
-    base = _by_month(target, state["climatology"])
+    base = _usual(target, state["climatology"])
     anomaly = target - base
     damping = _at(state["damping"], target)
     out = base + damping * anomaly.shift({TIME: 1})
@@ -224,44 +228,64 @@ def _run_damped(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
 
 
 def _statistics(ds: xr.Dataset, spec: WindowSpec, period: slice) -> xr.Dataset:
-    return feature_statistics(ds.sel({TIME: period}), spec.features)
+    return feature_statistics(ds.sel({TIME: period}), spec.features, step=spec.step)
+
+
+def _features(ds: xr.Dataset, state: State, spec: WindowSpec) -> xr.DataArray:
+    names, statistics = state["names"], state["statistics"].map(_at, like=ds)
+    return build_features(ds, names, statistics=statistics, length=spec.length, step=spec.step)
 
 
 def _inside(ds: xr.Dataset, windows: Windows, period: slice) -> np.ndarray:
-    """Whether the target month of each window is a training month."""
-    months = ds.indexes[TIME].slice_indexer(period.start, period.stop)
-    return (windows.end >= months.start) & (windows.end < months.stop)
+    """Whether the target of each window is in training."""
+    steps = ds.indexes[TIME].slice_indexer(period.start, period.stop)
+    return (windows.end >= steps.start) & (windows.end < steps.stop)
+
+
+def _table(windows: Windows, which: np.ndarray) -> np.ndarray:
+    """A row of numbers for some windows: each month of each feature, or means of days."""
+    if windows.spec.step == "month":
+        return windows.flat()[windows.rows[which]]
+    sums = np.cumsum(np.nan_to_num(windows.cube), axis=1, dtype="float64")
+    sums = np.pad(sums, ((0, 0), (1, 0), (0, 0)))
+    place, after = windows.location[which], windows.start[which] + windows.spec.length
+    edges = [0, *(2**k for k in range(16) if 2**k < windows.spec.length), windows.spec.length]
+    means = [
+        (sums[place, after - near] - sums[place, after - far]) / (far - near)
+        for near, far in pairwise(edges)
+    ]
+    return np.concatenate(means, axis=1).astype("float32")
 
 
 def _anomalies(raw: xr.DataArray, state: State) -> xr.DataArray:
-    anomaly = raw - _by_month(raw, state["feature_climatology"])
+    anomaly = raw - _usual(raw, state["feature_climatology"])
     return (anomaly / _at(state["feature_std"], raw)).transpose(*raw.dims)
 
 
 def _learn_ridge(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
     state: State = {"statistics": _statistics(ds, spec, period)}
-    names = tuple(n for n in spec.features if n not in (*SEASON, "year"))
+    names = tuple(n for n in spec.features if n not in (*SEASON_NAMES, "year"))
     # every feature becomes an anomaly here, so one that is one already would stand twice
     names = tuple(n for n in names if not n.endswith(":anomaly") or n.split(":")[0] not in names)
-    raw = build_features(ds, names, statistics=state["statistics"], length=spec.length)
-    inside = raw.sel({TIME: period})
     state["names"] = names
-    state["feature_climatology"] = _climatology_of(inside)
-    spread = (inside - _by_month(inside, state["feature_climatology"])).std(TIME)
+    raw = _features(ds, state, spec)
+    inside = raw.sel({TIME: period})
+    state["feature_climatology"] = climatology(inside, step=spec.step)
+    spread = (inside - _usual(inside, state["feature_climatology"])).std(TIME)
     state["feature_std"] = spread.where(spread > 1e-9, 1.0)
     target = ds["tsl"].compute()
-    state["climatology"] = _climatology_of(target.sel({TIME: period}))
+    state["climatology"] = climatology(target.sel({TIME: period}), step=spec.step)
     windows = make_windows(_anomalies(raw, state), spec)
     places = location_dims(raw)
-    anomaly = (target - _by_month(target, state["climatology"])).transpose(*places, TIME, LAYER)
+    anomaly = (target - _usual(target, state["climatology"])).transpose(*places, TIME, LAYER)
     values = anomaly.values.reshape(-1, *anomaly.shape[-2:])
     training = _inside(ds, windows, period)
-    flat, rows = windows.flat(), windows.rows
-    weights = np.zeros((values.shape[0], values.shape[2], flat.shape[1] + 1))
+    width = _table(windows, np.arange(0)).shape[1]
+    weights = np.zeros((values.shape[0], values.shape[2], width + 1))
     penalty = np.full(weights.shape[:2], np.nan)
     for place in range(values.shape[0]):
         mine = (windows.location == place) & training
-        x, y = flat[rows[mine]].astype("float64"), values[place, windows.end[mine]]
+        x, y = _table(windows, mine).astype("float64"), values[place, windows.end[mine]]
         for layer in range(values.shape[2]):
             known = np.isfinite(y[:, layer])
             if known.sum() >= 24:
@@ -293,13 +317,13 @@ def _solve(x: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> np.ndarray:
 
 
 def _run_ridge(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
-    raw = build_features(ds, state["names"], statistics=_known(state, ds), length=spec.length)
+    raw = _features(ds, state, spec)
     windows = make_windows(_anomalies(raw, state), spec)
-    x = windows.flat()[windows.rows]
+    x = _table(windows, np.arange(len(windows)))
     weights = state["weights"][_numbers(raw, state)[windows.location]]
     values = np.einsum("wf,wlf->wl", x, weights[:, :, :-1]) + weights[:, :, -1]
     anomaly = windows.label(values, _layers(state["climatology"]))
-    return anomaly + _by_month(anomaly, state["climatology"])
+    return anomaly + _usual(anomaly, state["climatology"])
 
 
 def _layers(da: xr.DataArray) -> dict[str, xr.Variable]:
@@ -309,26 +333,23 @@ def _layers(da: xr.DataArray) -> dict[str, xr.Variable]:
 def _learn_boosting(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
     from joblib import Parallel, delayed
 
-    statistics = _statistics(ds, spec, period)
-    raw = build_features(ds, spec.features, statistics=statistics, length=spec.length)
+    state: State = {"statistics": _statistics(ds, spec, period), "names": spec.features}
+    raw = _features(ds, state, spec)
     windows = make_windows(raw, spec)
     target = ds["tsl"].compute().transpose(*location_dims(raw), TIME, LAYER)
     values = target.values.reshape(-1, *target.shape[-2:])[windows.location, windows.end]
     training = _inside(ds, windows, period)[:, None] & np.isfinite(values)
-    x = _flat_table(windows, np.arange(windows.cube.shape[0]))
+    x = _with_place(windows, np.arange(windows.cube.shape[0]))
     # One thread a layer: OpenMP inside a fit this small costs more than it brings.
     regressors = Parallel(n_jobs=-1, prefer="threads")(
         delayed(_boost)(x[use], y[use]) for use, y in zip(training.T, values.T, strict=True)
     )
     learned = np.zeros(windows.cube.shape[0], dtype=bool)
     learned[windows.location[training.any(axis=1)]] = True
-    return {
-        "statistics": statistics,
-        "regressors": regressors,
-        "learned": learned,
-        "layers": _layers(target),
-        "places": _labels(raw),
-    }
+    state.update(
+        regressors=regressors, learned=learned, layers=_layers(target), places=_labels(raw)
+    )
+    return state
 
 
 def _boost(x: np.ndarray, y: np.ndarray) -> Any:
@@ -353,12 +374,6 @@ def _boost(x: np.ndarray, y: np.ndarray) -> Any:
         ).fit(x, y)
 
 
-def _known(state: State, ds: xr.Dataset) -> xr.Dataset:
-    """Statistics of the features at the places of ``ds``."""
-    learned: xr.Dataset = state["statistics"]
-    return learned.map(_at, like=ds)
-
-
 def _labels(raw: xr.DataArray) -> pd.Index:
     return location_index(raw, tuple(str(d) for d in location_dims(raw)))
 
@@ -375,15 +390,16 @@ def _numbers(raw: xr.DataArray, state: State) -> np.ndarray:
     return numbers
 
 
-def _flat_table(windows: Windows, numbers: np.ndarray) -> np.ndarray:
-    return np.column_stack([windows.flat()[windows.rows], numbers[windows.location]])
+def _with_place(windows: Windows, numbers: np.ndarray) -> np.ndarray:
+    rows = _table(windows, np.arange(len(windows)))
+    return np.column_stack([rows, numbers[windows.location]])
 
 
 def _run_boosting(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
-    raw = build_features(ds, spec.features, statistics=_known(state, ds), length=spec.length)
+    raw = _features(ds, state, spec)
     windows = make_windows(raw, spec)
     numbers = _numbers(raw, state)
-    x = _flat_table(windows, numbers)
+    x = _with_place(windows, numbers)
     missing = np.full(len(windows), np.nan)
     values = np.column_stack([r.predict(x) if r else missing for r in state["regressors"]])
     values[~state["learned"][numbers[windows.location]]] = np.nan

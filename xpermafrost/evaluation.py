@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ._checks import choose
+from ._checks import choose, step_name
 from ._scoreboard import scoreboard as scoreboard
 from .baselines import BASELINES, NEEDS, fit_baseline
+from .climatology import climatology, usual
 from .errors import DataError, LeakageError, MissingVariableError
 from .experiment import reference_of, scenarios_of
 from .features import RAHAMAN_FEATURES, default_features, needed_variables
@@ -34,7 +35,7 @@ class Protocol:
     """
 
     models: tuple[str, ...]
-    length: int
+    length: int | None
     horizon: int
     train: Period | None = None
     test: Period | None = None
@@ -43,10 +44,11 @@ class Protocol:
     config: TrainingConfig = field(default_factory=TrainingConfig)
 
 
-#: Protocols by name. ``rahaman`` is the first study: 24 months, the next month's temperature,
-#: 2001-2018 against 2019-2023, its features and z, plain quantile mapping, 50 epochs, five nets.
+#: Protocols by name; ``default`` takes the window of the time step. ``rahaman`` is the first study:
+#: 24 months, the next month's temperature, 2001-2018 against 2019-2023, its features and z, plain
+#: quantile mapping, 50 epochs, five nets.
 PROTOCOLS: dict[str, Protocol] = {
-    "default": Protocol(models=("gru",), length=24, horizon=0),
+    "default": Protocol(models=("gru",), length=None, horizon=0),
     "rahaman": Protocol(
         models=("tcn", "transformer", "conv1dlstm", "gru", "bilstm"),
         length=24,
@@ -68,6 +70,7 @@ def evaluate(
     protocol: str = "default",
     train: Period | None = None,
     test: Period | None = None,
+    step: str | None = None,
     length: int | None = None,
     horizon: int | None = None,
     features: Sequence[str] | None = None,
@@ -82,7 +85,7 @@ def evaluate(
 ) -> xr.Dataset:
     """Score networks and baselines on the test years.
 
-    Scores of all models are over the same months: those where every model and the target
+    Scores of all models are over the same months (or days): those where every model and the target
     have a value. Splits are by time only.
 
     Parameters
@@ -98,7 +101,7 @@ def evaluate(
         Where the other choices come from when they are not given.
     train, test : tuple of str, optional
         Years, as ``("2001", "2018")``; by default the last fifth of the years is the test.
-    length, horizon, features, members, seed, config, device, jobs, progress
+    step, length, horizon, features, members, seed, config, device, jobs, progress
         As in :func:`xpermafrost.fit`.
     changes : "all", list of str, optional
         Scenarios for which the projected change 2081-2100 is given for every model and
@@ -110,7 +113,7 @@ def evaluate(
     -------
     Dataset
         ``rmse``, ``mae``, ``r2``, ``bias``, ``anomaly_skill`` (1 - MSE / MSE of climatology) and
-        ``rmse_reduction`` (1 - RMSE / RMSE of last month's persistence), each
+        ``rmse_reduction`` (1 - RMSE / RMSE of the last step's persistence), each
         ``(model, location..., layer)``; pooled over test months and locations ``*_layer (model,
         layer)``, and over layers as well ``*_pooled (model)``; ``rmse_pooled_low/high``;
         ``rmse_difference (model, baseline)`` with ``_low`` and ``_high``: negative throughout
@@ -135,22 +138,24 @@ def evaluate(
     if models is None:
         models = plan.models
     models = [models] if isinstance(models, str | Fitted) else list(models)
-    reference = reference_of(ds)
-    period = training_period(reference, train or plan.train or _trained_on(models))
+    step = _step(models, step)
+    reference = reference_of(ds, every=step)
+    period = training_period(reference, train or plan.train or _trained_on(models), step=step)
     test = test or plan.test
-    span = _test_span(reference, period, test)
-    spec, left_out = _spec(reference, plan, models, length, horizon, features)
+    span = _test_span(reference, period, test, step)
+    spec, left_out = _spec(reference, plan, models, step, length, horizon, features)
     wanted = [] if changes is None else _scenarios(ds, changes)
-    chosen, without = _baselines(baselines, ds, spec.horizon, wanted)
+    chosen, without = _baselines(baselines, ds, step, spec.horizon, wanted)
     fitted = [m for m in models if isinstance(m, Fitted)]
     _no_leak(fitted, span)
-    years = (str(period[0])[:7], str(period[1])[:7])
+    years = (step_name(period[0], step), step_name(period[1], step))
     names = [m for m in models if isinstance(m, str)]
     if names:
         fitted += fit_named(
             reference,
             names,
             train=years,
+            step=step,
             length=spec.length,
             horizon=spec.horizon,
             features=spec.features or None,
@@ -161,12 +166,11 @@ def evaluate(
             jobs=jobs,
             progress=progress,
         )
-    same = WindowSpec(
-        length=spec.length,
-        horizon=spec.horizon,
+    same = replace(
+        spec,
         features=spec.features
         or (fitted[0].spec.features if fitted else ())
-        or default_features(reference),
+        or default_features(reference, step=step),
     )
     predictors: list[Predictor] = [
         *fitted,
@@ -183,11 +187,23 @@ def evaluate(
         protocol=protocol,
         training_period=f"{years[0]} to {years[1]}",
         features=", ".join(same.features),
-        window=f"{same.length} months, horizon {same.horizon}",
+        window=f"{same.length} {step}s, horizon {same.horizon}",
         features_not_in_the_data=", ".join(left_out) or "none",
         baselines_left_out=without or "none",
         **({"simulated": ds.attrs["simulated"]} if "simulated" in ds.attrs else {}),
     )
+
+
+def _step(models: Sequence[str | Fitted], step: str | None) -> str:
+    """The time step of what is fitted already, or the one asked for."""
+    found = {model.spec.step for model in models if isinstance(model, Fitted)}
+    asked = found | ({step} if step else set())
+    if len(asked) > 1:
+        raise DataError(
+            f"models of months and of days are never mixed in one score; found {sorted(asked)}. "
+            "Evaluate them apart."
+        )
+    return asked.pop() if asked else "month"
 
 
 def _trained_on(models: Sequence[str | Fitted]) -> Period | None:
@@ -208,7 +224,7 @@ def _scenarios(ds: xr.Dataset, changes: Sequence[str] | str) -> list[str]:
 
 
 def _baselines(
-    names: Sequence[str] | str, ds: xr.Dataset, horizon: int, scenarios: list[str]
+    names: Sequence[str] | str, ds: xr.Dataset, step: str, horizon: int, scenarios: list[str]
 ) -> tuple[list[str], str]:
     """Names of the baselines; for ``"all"``, which of them are left out and why."""
     if names != "all":
@@ -217,8 +233,10 @@ def _baselines(
     places = int(np.prod([ds.sizes[d] for d in location_dims(ds["tsl"])]))
     left: dict[str, str] = {}
     for name, needs in NEEDS.items():
-        if horizon:
-            left[name] = "it reads the month that it answers, horizon 1 does not"
+        if step != "month" and name != "column":
+            left[name] = "it takes months"
+        elif horizon:
+            left[name] = "it reads the time that it answers, horizon 1 does not"
         elif name == "column" and places > COLUMN_PLACES:
             left[name] = f"{places} locations; ask for it by name to calibrate each"
         else:
@@ -234,6 +252,7 @@ def _spec(
     ds: xr.Dataset,
     plan: Protocol,
     models: Sequence[str | Fitted],
+    step: str,
     length: int | None,
     horizon: int | None,
     features: Sequence[str] | None,
@@ -252,7 +271,7 @@ def _spec(
             )
         if features is not None or length not in (None, first.length):
             raise DataError(
-                f"{ready[0].name!r} is fitted already, with a window of {first.length} months and "
+                f"{ready[0].name!r} is fitted already, with a window of {first.length} {step}s and "
                 f"the features {list(first.features)}; length= and features= are for models that "
                 "are fitted here. Leave them out."
             )
@@ -262,7 +281,8 @@ def _spec(
     if features and lacking:
         raise DataError(f"the features {lacking} are not in the Dataset.")
     spec = WindowSpec(
-        length=length or plan.length,
+        step=step,
+        length=length or plan.length,  # type: ignore[arg-type]
         horizon=plan.horizon if horizon is None else horizon,
         features=tuple(n for n in wanted if n not in lacking),
     )
@@ -270,25 +290,26 @@ def _spec(
 
 
 def _test_span(
-    ds: xr.Dataset, training: tuple[np.datetime64, ...], test: Period | None
+    ds: xr.Dataset, training: tuple[np.datetime64, ...], test: Period | None, step: str
 ) -> tuple[np.datetime64, np.datetime64]:
     time = ds.indexes[TIME]
     if isinstance(test, str):
         raise LeakageError(
             f"a test period is a pair of years, later than the training years; got {test!r}. A "
-            "random split of a series is refused: neighbouring months are alike."
+            f"random split of a series is refused: neighbouring {step}s are alike."
         )
     inside = time[time > training[1]] if test is None else time[time.slice_indexer(*test)]
     if not inside.size:
         raise DataError(
-            f"no test month: training ends {str(training[1])[:7]}, the data end "
-            f"{str(time[-1])[:7]}. Train on fewer years: train=('2001', '2018')."
+            f"no test {step}: training ends {step_name(training[1], step)}, the data end "
+            f"{step_name(time[-1], step)}. Train on fewer years: train=('2001', '2018')."
         )
     start, end = inside[0].to_datetime64(), inside[-1].to_datetime64()
     if start <= training[1] and end >= training[0]:
         raise LeakageError(
-            f"test months {str(start)[:7]} to {str(end)[:7]} overlap the training months "
-            f"{str(training[0])[:7]} to {str(training[1])[:7]}; a score there is no skill. "
+            f"test {step}s {step_name(start, step)} to {step_name(end, step)} overlap the "
+            f"training {step}s {step_name(training[0], step)} to {step_name(training[1], step)}; "
+            "a score there is no skill. "
             "Choose test years after the training years."
         )
     return start, end
@@ -296,11 +317,12 @@ def _test_span(
 
 def _no_leak(fitted: Sequence[Fitted], span: tuple[np.datetime64, np.datetime64]) -> None:
     for model in fitted:
-        start, end = (np.datetime64(str(model.info[k]), "M") for k in ("train_start", "train_end"))
-        if span[0].astype("M8[M]") <= end and span[1].astype("M8[M]") >= start:
+        start, end = (np.datetime64(str(model.info[k])) for k in ("train_start", "train_end"))
+        first, last = (stamp.astype(start.dtype) for stamp in span)  # months or days
+        if first <= end and last >= start:
             raise LeakageError(
                 f"{model.name!r} was trained on {start} to {end}; a score from "
-                f"{str(span[0])[:7]} on would be on months it has seen. Fit with "
+                f"{first} on would be on {model.spec.step}s it has seen. Fit with "
                 "train=('...', '...') that ends before the test."
             )
 
@@ -313,7 +335,8 @@ def score(
     bootstrap: int = 500,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Scores of fitted predictors over the months of ``test``; see :func:`evaluate`."""
+    """Scores of fitted predictors over the time of ``test``; see :func:`evaluate`."""
+    step = predictors[0].spec.step
     span = {TIME: slice(*test)}
     truth = (ds["tsl"].sel(span).compute().astype("float64") - FREEZING_POINT).drop_attrs(
         deep=False
@@ -330,9 +353,11 @@ def score(
     )
     truth = truth.where(predicted.notnull().all("model"))
     if not bool(truth.notnull().any()):
-        raise DataError("no test month where the target and every model have a value.")
+        empty = [n for n, p in zip(names, predicted, strict=True) if not bool(p.notnull().any())]
+        why = f" {empty} have none at all." if empty else ""
+        raise DataError(f"no test {step} where the target and every model have a value.{why}")
     error = (predicted - truth).transpose("model", *truth.dims)
-    references = _reference_errors(ds, truth, test)
+    references = _reference_errors(ds, truth, test, step)
     places = location_dims(truth)
     out = xr.Dataset()
     for suffix, dims in (
@@ -345,23 +370,22 @@ def score(
     if bootstrap:
         out = out.assign(_intervals(error, bootstrap, seed).data_vars)
     return out.assign_attrs(
-        test_period=f"{str(test[0])[:7]} to {str(test[1])[:7]}",
-        averaging="per location and layer over the test months; *_layer pools months and "
-        "locations, *_pooled months, locations and layers, into one score (no mean of scores)",
+        test_period=f"{step_name(test[0], step)} to {step_name(test[1], step)}",
+        averaging=f"per location and layer over the test {step}s; *_layer pools {step}s and "
+        f"locations, *_pooled {step}s, locations and layers, into one score (no mean of scores)",
         common_months="scored where the target and every model have a value",
     )
 
 
 def _reference_errors(
-    ds: xr.Dataset, truth: xr.DataArray, test: tuple[np.datetime64, np.datetime64]
+    ds: xr.Dataset, truth: xr.DataArray, test: tuple[np.datetime64, np.datetime64], step: str
 ) -> Mapping[str, xr.DataArray]:
-    """Squared errors that skills are measured against: past climatology and last month."""
+    """Squared errors that skills are measured against: past climatology and the step before."""
     target = ds["tsl"].drop_attrs(deep=False).compute().astype("float64") - FREEZING_POINT
     before = target.sel({TIME: target[TIME] < test[0]})
-    climatology = before.groupby("time.month").mean(TIME)
-    month = climatology.sel(month=truth[TIME].dt.month).drop_vars("month")
+    course = usual(climatology(before, step=step), truth[TIME])
     last = target.shift({TIME: 1}).sel({TIME: truth[TIME]})
-    return {"climatology": (month - truth) ** 2, "persistence": (last - truth) ** 2}
+    return {"climatology": (course - truth) ** 2, "persistence": (last - truth) ** 2}
 
 
 def _metrics(
@@ -382,11 +406,11 @@ def _metrics(
         "mae": (abs(error).mean(dims), "K", "mean absolute error"),
         "bias": (error.mean(dims), "K", "mean error, predicted minus observed"),
         "r2": (1 - mse / spread, "1", "coefficient of determination"),
-        "anomaly_skill": (1 - mse / climatology, "1", "1 - MSE / MSE of month climatology"),
+        "anomaly_skill": (1 - mse / climatology, "1", "1 - MSE / MSE of climatology"),
         "rmse_reduction": (
             1 - (square.where(known).mean(dims) / persistence) ** 0.5,
             "1",
-            "1 - RMSE / RMSE of last month's persistence",
+            "1 - RMSE / RMSE of persistence from the step before",
         ),
     }
     return xr.Dataset(

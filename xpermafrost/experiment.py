@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ._checks import check_monthly, choose, month_index
+from ._checks import check_monthly, check_steps, choose, month_index
 from .errors import DimensionError, PermafrostWarning, RegionError, ScenarioError, unknown_name
 from .region_files import as_regions
 from .regions import reduce
@@ -19,6 +19,7 @@ from .schema import (
     LAYER,
     REFERENCE,
     SCENARIO,
+    STEPS,
     TIME,
     layer_bounds,
     location_dims,
@@ -206,10 +207,11 @@ def as_experiment(obj: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> x
     return combine(obj[REFERENCE], **rest)
 
 
-def reference_of(ds: xr.Dataset) -> xr.Dataset:
-    """The reference alone, over its own months: forcing, static fields and ``tsl``."""
+def reference_of(ds: xr.Dataset, *, every: str = "month") -> xr.Dataset:
+    """The reference alone, over its own time: forcing, static fields and ``tsl``."""
+    choose("time step", every, STEPS)
     if SCENARIO not in ds.dims:
-        check_monthly(ds, step="this step")
+        check_steps(ds, every, step="this step")
         return ds
     if REFERENCE not in ds[SCENARIO].values:
         raise ScenarioError(
@@ -220,6 +222,7 @@ def reference_of(ds: xr.Dataset) -> xr.Dataset:
     part = ds[keep].sel({SCENARIO: REFERENCE}, drop=False)
     start, end = part["period_start"].values, part["period_end"].values
     part = part.sel({TIME: slice(start, end)})
+    check_steps(part, every, step="this step")
     return part.drop_vars([SCENARIO, "period_start", "period_end"], errors="ignore")
 
 

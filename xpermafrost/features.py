@@ -1,13 +1,14 @@
 """Features: from a canonical Dataset to one labelled array ``(location..., time, feature)``.
 
-Every feature of a month uses that month and earlier ones only. Names are a small grammar:
+Every feature of a month (or day) uses that one and earlier ones only. Names are a small grammar:
 
 ========================== =============================================================
 ``tas``                    a forcing variable or static field of the variable table
 ``mrsol``, ``lithology``   expand to one feature per layer or class
-``month_sin``, ``month_cos``  the season
+``month_sin``, ``month_cos``  the season of monthly data
+``day_sin``, ``day_cos``   the season of daily data
 ``tas:mean12``             mean of the last 12 months, the present one included
-``tas:anomaly``            departure from the location-month climatology of the training months
+``tas:anomaly``            departure from the location's climatology of the training months
 ``tas:memory36``           exponential memory of that anomaly, e-folding time 36 months
 ``tas:thaw12``             thawing degree days of the last 12 months [K d]
 ``tas:freeze12``           freezing degree days of the last 12 months [K d]
@@ -17,6 +18,9 @@ Every feature of a month uses that month and earlier ones only. Names are a smal
 ``scenario_signal:rahaman``  the first study's z of the same
 ``year``                   calendar year; it extrapolates, so it is never a default
 ========================== =============================================================
+
+A number counts months, in daily data too: ``tas:mean12`` is the mean of the last 365 days there.
+With a ``d`` it counts days, for daily data only: ``tas:mean30d``, ``tas:thaw90d``.
 """
 
 from __future__ import annotations
@@ -27,13 +31,31 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from ._checks import check_units, require_variables
-from .errors import DataError, DimensionError, MissingVariableError, unknown_name
-from .schema import FEATURE, FREEZING_POINT, LAYER, TIME, VARIABLES, layer_bounds, location_dims
+from ._checks import check_units, choose, require_variables
+from .climatology import climatology, usual, year_fraction
+from .errors import (
+    DataError,
+    DimensionError,
+    MissingVariableError,
+    UnknownNameError,
+    unknown_name,
+)
+from .schema import (
+    FEATURE,
+    FREEZING_POINT,
+    LAYER,
+    STEPS,
+    TIME,
+    VARIABLES,
+    layer_bounds,
+    location_dims,
+)
 
 #: Taken as default features where the Dataset has them, in this order.
 DEFAULT_FORCING = ("tas", "ts", "pr", "prsn", "rlds", "rsds", "snd")
-SEASON = ("month_sin", "month_cos")
+#: Sine and cosine of the season, by time step.
+SEASON = {"month": ("month_sin", "month_cos"), "day": ("day_sin", "day_cos")}
+SEASON_NAMES = (*SEASON["month"], *SEASON["day"])
 
 #: The inputs of the first study; ``year`` and soil water among them.
 RAHAMAN_FEATURES = (
@@ -47,20 +69,22 @@ RAHAMAN_FEATURES = (
     "hfss",
     "mrsol",
     "year",
-    *SEASON,
+    *SEASON["month"],
     "lithology",
     "bulk_density",
     "soc",
     "scenario_signal:rahaman",
 )
 
-_DERIVED = re.compile(r"^(?P<name>[a-z_]+):(?P<kind>mean|thaw|freeze|memory)(?P<months>[1-9]\d*)$")
+_DERIVED = re.compile(
+    r"^(?P<name>[a-z_]+):(?P<kind>mean|thaw|freeze|memory)(?P<count>[1-9]\d*)(?P<days>d?)$"
+)
 _SIGNALS = ("scenario_signal", "scenario_signal:rahaman")
 _MONTH_DAYS = 365.25 / 12
 _SNOW = "snow_resistance"
 
 
-def default_features(ds: xr.Dataset) -> tuple[str, ...]:
+def default_features(ds: xr.Dataset, *, step: str = "month") -> tuple[str, ...]:
     """Default feature names for ``ds``: its forcing in the usual order, then the season.
 
     Examples
@@ -75,7 +99,7 @@ def default_features(ds: xr.Dataset) -> tuple[str, ...]:
             f"no forcing found: needed at least one of {list(DEFAULT_FORCING)}, the Dataset has "
             f"{[str(n) for n in ds.data_vars]}. Call ds.permafrost.standardize() first."
         )
-    return (*found, *SEASON)
+    return (*found, *SEASON[step])
 
 
 def needed_variables(names: Sequence[str]) -> tuple[str, ...]:
@@ -92,18 +116,21 @@ def needed_variables(names: Sequence[str]) -> tuple[str, ...]:
             found["rlds"] = None
         elif name.split(":")[0] == _SNOW:
             found["snd"] = None
-        elif name not in (*SEASON, "year"):
+        elif name not in (*SEASON_NAMES, "year"):
             found[name.split(":")[0]] = None
     return tuple(found)
 
 
-def month_encoding(time: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine of the month, January at angle 0."""
-    angle = 2 * np.pi * (time.dt.month.values - 1) / 12
+def season_encoding(time: xr.DataArray, *, step: str = "month") -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine of the month, or of the day of the year; January at angle 0."""
+    if step == "day":
+        angle = 2 * np.pi * year_fraction(time).values
+    else:
+        angle = 2 * np.pi * (time.dt.month.values - 1) / 12
     return np.sin(angle), np.cos(angle)
 
 
-def feature_statistics(ds: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
+def feature_statistics(ds: xr.Dataset, names: Sequence[str], *, step: str = "month") -> xr.Dataset:
     """Statistics that some features need, from training months only.
 
     Parameters
@@ -112,13 +139,16 @@ def feature_statistics(ds: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
         Canonical, the training months only.
     names : sequence of str
         Feature names.
+    step : {"month", "day"}
+        Time step of ``ds``.
 
     Returns
     -------
     Dataset
-        ``climatology_{variable} (location..., month)`` for anomalies, memories and the scenario
-        signal, with ``signal_scale`` (standard deviation of annual anomalies), ``signal_mean``
-        and ``signal_std`` (of the raw months, for the first study's z). Empty if none is needed.
+        ``climatology_{variable} (location..., month or harmonic)`` for anomalies, memories and
+        the scenario signal, with ``signal_scale`` (standard deviation of annual anomalies),
+        ``signal_mean`` and ``signal_std`` (of the raw months, for the first study's z). Empty if
+        none is needed.
 
     Examples
     --------
@@ -130,17 +160,17 @@ def feature_statistics(ds: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
     for name in names:
         if name in _SIGNALS:
             rlds = ds["rlds"].compute()
-            climatology = rlds.groupby("time.month").mean(TIME)
-            annual = (rlds.groupby("time.month") - climatology).groupby("time.year").mean(TIME)
+            course = climatology(rlds, step=step)
+            annual = (rlds - usual(course, rlds[TIME])).groupby("time.year").mean(TIME)
             out = out.assign(
-                climatology_rlds=climatology,
+                climatology_rlds=course,
                 signal_scale=annual.std("year"),
                 signal_mean=rlds.mean(TIME),
                 signal_std=rlds.std(TIME),
             )
         elif name.endswith(":anomaly") or ":memory" in name:
             base = name.split(":")[0]
-            out[f"climatology_{base}"] = ds[base].compute().groupby("time.month").mean(TIME)
+            out[f"climatology_{base}"] = climatology(ds[base].compute(), step=step)
     return out.drop_attrs()
 
 
@@ -151,8 +181,9 @@ def scenario_signal(
     method: str = "deseasonalised",
     length: int = 24,
     months: int = 60,
+    step: str = "month",
 ) -> xr.DataArray:
-    """How far the forcing has moved from the training climate, one number per month.
+    """How far the forcing has moved from the training climate, one number per step.
 
     Parameters
     ----------
@@ -162,12 +193,14 @@ def scenario_signal(
         From :func:`feature_statistics`.
     method : {"deseasonalised", "rahaman"}
         ``deseasonalised``: mean over the last ``months`` (at least 12) of the anomaly from the
-        month climatology, in standard deviations of annual anomalies: linear, hence ordered as
+        climatology, in standard deviations of annual anomalies: linear, hence ordered as
         the forcing is. ``rahaman``: z = \\|z~\\| z~ with z~ the mean over the window of ``length``
-        months, less the training mean, over the training standard deviation (the first study);
+        steps, less the training mean, over the training standard deviation (the first study);
         the season's share of sigma makes it small, and squaring shrinks \\|z\\| < 1.
     length, months : int
         Averaging spans.
+    step : {"month", "day"}
+        Time step of ``rlds``.
 
     Examples
     --------
@@ -178,18 +211,18 @@ def scenario_signal(
     True
     """
     if method == "rahaman":
-        window = rlds.rolling({TIME: length}).mean()
+        window = _trailing_mean(rlds, length, step=step)
         z = (window - statistics["signal_mean"]) / statistics["signal_std"]
         return abs(z) * z
     if method != "deseasonalised":
         raise unknown_name("scenario signal", method, ("deseasonalised", "rahaman"))
-    mean = _anomaly(rlds, statistics).rolling({TIME: months}, min_periods=12).mean()
+    span, least = _steps(months, step), _steps(12, step)
+    mean = _trailing_mean(_anomaly(rlds, statistics), span, step=step, least=least)
     return mean / statistics["signal_scale"]
 
 
 def _anomaly(da: xr.DataArray, statistics: xr.Dataset) -> xr.DataArray:
-    climatology = statistics[f"climatology_{da.name}"]
-    return da - climatology.sel(month=da[TIME].dt.month).drop_vars("month")
+    return da - usual(statistics[f"climatology_{da.name}"], da[TIME])
 
 
 def build_features(
@@ -198,21 +231,24 @@ def build_features(
     *,
     statistics: xr.Dataset | None = None,
     length: int = 24,
+    step: str = "month",
 ) -> xr.DataArray:
-    """Features of every location and month as one contiguous array.
+    """Features of every location and month (or day) as one contiguous array.
 
-    Computes dask arrays once. The first months of a running mean are NaN.
+    Computes dask arrays once. The first steps of a running mean are NaN.
 
     Parameters
     ----------
     ds : Dataset
-        Canonical, monthly, without a ``scenario`` dimension.
+        Canonical, in steps of ``step``, without a ``scenario`` dimension.
     names : sequence of str
         See the table at the head of this module.
     statistics : Dataset, optional
         From :func:`feature_statistics`, needed for anomalies, memories and a scenario signal.
     length : int
-        Window length in months, for the first study's z.
+        Window length in steps, for the first study's z.
+    step : {"month", "day"}
+        Time step of ``ds``.
 
     Returns
     -------
@@ -231,6 +267,7 @@ def build_features(
     >>> cube.dims, cube["feature"].values.tolist()
     (('band', 'time', 'feature'), ['tas', 'tas:mean12', 'month_sin'])
     """
+    choose("time step", step, STEPS)
     require_variables(ds, needed_variables(names), step="building the features")
     for name in needed_variables(names):
         if name in VARIABLES:
@@ -240,7 +277,7 @@ def build_features(
     labels: list[str] = []
     columns: list[np.ndarray] = []
     for name in names:
-        for label, column in _columns(used, name, template, statistics, length):
+        for label, column in _columns(used, name, template, statistics, length, step):
             labels.append(label)
             columns.append(column)
     if len(set(labels)) != len(labels):
@@ -269,9 +306,14 @@ def _columns(
     template: xr.DataArray,
     statistics: xr.Dataset | None,
     length: int,
+    step: str,
 ) -> list[tuple[str, np.ndarray]]:
-    if name in SEASON:
-        both = dict(zip(SEASON, month_encoding(template[TIME]), strict=True))
+    if name in SEASON_NAMES:
+        if name not in SEASON[step]:
+            raise UnknownNameError(
+                f"{name!r} is not the season of {step}s; type {list(SEASON[step])}."
+            )
+        both = dict(zip(SEASON[step], season_encoding(template[TIME], step=step), strict=True))
         return [(name, np.broadcast_to(both[name], template.shape))]
     if name == "year":
         return [(name, np.broadcast_to(template[TIME].dt.year.values, template.shape))]
@@ -279,12 +321,12 @@ def _columns(
         if statistics is None:
             raise DataError(f"{name!r} needs statistics of the training months.")
         method = "rahaman" if name.endswith("rahaman") else "deseasonalised"
-        da = scenario_signal(ds["rlds"], statistics, method=method, length=length)
+        da = scenario_signal(ds["rlds"], statistics, method=method, length=length, step=step)
         return [(name, _fit(da, template))]
     if name.split(":")[0] == _SNOW:
         return [(name, _fit(_snow_resistance(ds["snd"], name), template))]
     if ":" in name:
-        return [(name, _fit(_derived(ds, name, statistics), template))]
+        return [(name, _fit(_derived(ds, name, statistics, step), template))]
     da = ds[name]
     if LAYER in da.dims:
         return [(f"{name}_{tag}", _fit(da.isel(layer=k), template)) for k, tag in _layer_tags(da)]
@@ -310,30 +352,49 @@ def _layer_tags(da: xr.DataArray) -> list[tuple[int, str]]:
     return [(k, f"{a:.2f}-{b:.2f}m") for k, (a, b) in enumerate(layer_bounds(da))]
 
 
-def _derived(ds: xr.Dataset, name: str, statistics: xr.Dataset | None) -> xr.DataArray:
+def _derived(ds: xr.Dataset, name: str, statistics: xr.Dataset | None, step: str) -> xr.DataArray:
     base, tail = name.split(":", 1)
     match = _DERIVED.match(name)
     if LAYER in ds[base].dims or not (match or tail == "anomaly"):
         known = [
             f"{base}:{kind}" for kind in ("anomaly", "mean12", "memory36", "thaw12", "freeze12")
         ]
-        raise unknown_name("feature", name, (*known, *SEASON, "year", *_SIGNALS))
+        raise unknown_name("feature", name, (*known, *SEASON[step], "year", *_SIGNALS))
     kind = match["kind"] if match else tail
+    count = _count(match, step) if match else 0
     if kind in ("anomaly", "memory"):
         if statistics is None:
             raise DataError(f"{name!r} needs statistics of the training months.")
         anomaly = _anomaly(ds[base], statistics)
-        return _memory(anomaly, int(match["months"])) if match else anomaly
-    return _running(ds[base], kind, int(name[len(base) + 1 + len(kind) :]))
+        return _memory(anomaly, count) if match else anomaly
+    return _running(ds[base], kind, count, step)
 
 
-def _memory(anomaly: xr.DataArray, months: int) -> xr.DataArray:
-    """Exponential mean from the first month of the record on, where it starts at no anomaly.
+def _count(match: re.Match[str], step: str) -> int:
+    """Steps that the number in a feature's name stands for."""
+    count = int(match["count"])
+    if not match["days"]:
+        return _steps(count, step)
+    if step != "day":
+        months = max(1, round(count / _MONTH_DAYS))
+        raise UnknownNameError(
+            f"{match[0]!r} counts days, which monthly data do not have; a number alone counts "
+            f"months: '{match['name']}:{match['kind']}{months}'."
+        )
+    return count
 
-    A missing month is missing here too; the memory fades over it.
+
+def _steps(months: int, step: str) -> int:
+    return round(months * _MONTH_DAYS) if step == "day" else months
+
+
+def _memory(anomaly: xr.DataArray, steps: int) -> xr.DataArray:
+    """Exponential mean from the first step of the record on, where it starts at no anomaly.
+
+    A missing step is missing here too; the memory fades over it.
     """
     values = anomaly.fillna(0.0).transpose(TIME, ...)
-    keep = np.exp(-1.0 / months)
+    keep = np.exp(-1.0 / steps)
     out = np.empty(values.shape)
     state = np.zeros(values.shape[1:])
     for k, now in enumerate(values.values):
@@ -342,12 +403,34 @@ def _memory(anomaly: xr.DataArray, months: int) -> xr.DataArray:
     return values.copy(data=out).where(anomaly.notnull())
 
 
-def _running(da: xr.DataArray, kind: str, months: int) -> xr.DataArray:
+def _running(da: xr.DataArray, kind: str, steps: int, step: str) -> xr.DataArray:
     if kind == "mean":
-        return da.rolling({TIME: months}).mean()
+        return _trailing_mean(da, steps, step=step)
+    if step == "day":
+        da = da.astype("float64")  # single precision is off by 1e-5 K every day
     excess = (da - FREEZING_POINT) if kind == "thaw" else (FREEZING_POINT - da)
-    sums = excess.clip(0.0).rolling({TIME: months}).sum()
+    if step == "day":
+        return _trailing_mean(excess.clip(0.0), steps, step=step) * steps
+    sums = excess.clip(0.0).rolling({TIME: steps}).sum()
     return sums * _MONTH_DAYS
+
+
+def _trailing_mean(
+    da: xr.DataArray, steps: int, *, step: str, least: int | None = None
+) -> xr.DataArray:
+    """Mean of the last ``steps`` values, missing where fewer than ``least`` (all) are known."""
+    if step == "month":
+        return da.rolling({TIME: steps}, min_periods=least).mean()
+    # differences of running sums: a rolling view of days may hold each of them 365 times
+    values = da.transpose(..., TIME).astype("float64")
+    known = values.notnull()
+    count, total = (
+        sums.values - sums.shift({TIME: steps}, fill_value=0).values
+        for sums in (known.cumsum(TIME), values.fillna(0.0).cumsum(TIME))
+    )
+    enough = count >= (steps if least is None else least)
+    mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=enough)
+    return values.copy(data=mean).transpose(*da.dims)
 
 
 def _fit(da: xr.DataArray, template: xr.DataArray) -> np.ndarray:

@@ -16,10 +16,10 @@ import xarray as xr
 from torch import nn
 
 from . import __version__
-from ._checks import check_monthly, choose, require_variables
+from ._checks import check_steps, choose, require_variables
 from .checkpoint import read_archive, write_archive
 from .errors import CheckpointError, DataError, DimensionError, ModelMismatchError, UnknownNameError
-from .features import build_features, needed_variables
+from .features import SEASON_NAMES, build_features, needed_variables
 from .models import load_network
 from .products import soil_temperature
 from .scaling import scale_features, unscale_target
@@ -91,7 +91,7 @@ class FittedModel:
         return (
             f"<xpermafrost.FittedModel {self.name!r}: {len(self.nets)} member(s) "
             f"of {count} weights>\n"
-            f"  window     {self.spec.length} months, horizon {self.spec.horizon}\n"
+            f"  window     {self.spec.length} {self.spec.step}s, horizon {self.spec.horizon}\n"
             f"  features   {', '.join(self.spec.features)}\n"
             f"  locations  {sizes}\n"
             f"  layers     {bounds} m\n"
@@ -117,7 +117,7 @@ class FittedModel:
     def predict(
         self, ds: xr.Dataset, *, members: str = "mean", device: str = "cpu"
     ) -> xr.DataArray:
-        """Predict soil temperature for every month that has a whole window before it.
+        """Predict soil temperature for every step that has a whole window before it.
 
         Computes dask arrays once. Locations are found by label: they may be permuted or
         fewer than the model's.
@@ -125,7 +125,7 @@ class FittedModel:
         Parameters
         ----------
         ds : Dataset
-            Canonical forcing of the model's locations, monthly, without ``scenario``.
+            Canonical forcing of the model's locations, in its time step, without ``scenario``.
         members : {"mean", "all"}
             The ensemble mean, or a ``member`` dimension.
         device : str
@@ -143,6 +143,8 @@ class FittedModel:
             If locations or layers are not the model's own.
         MissingVariableError, UnitsError
             If a feature is missing or in other units.
+        TimeAxisError
+            If the time step is not the model's own.
         """
         choose("members", members, ("mean", "all"))
         index = self.check_inputs(ds)
@@ -156,7 +158,10 @@ class FittedModel:
     def features(self, ds: xr.Dataset) -> xr.DataArray:
         """The model's features of ``ds``, unscaled: ``(location..., time, feature)``."""
         stats = self._at_locations(self.statistics, ds)
-        return build_features(ds, self.spec.features, statistics=stats, length=self.spec.length)
+        spec = self.spec
+        return build_features(
+            ds, spec.features, statistics=stats, length=spec.length, step=spec.step
+        )
 
     def predict_features(
         self, raw: xr.DataArray, *, index: np.ndarray, members: str, device: str
@@ -169,7 +174,7 @@ class FittedModel:
         layers = {str(n): c.variable for n, c in self.template.coords.items() if c.dims == (LAYER,)}
         if not len(windows):
             raise DataError(
-                f"no whole window of {self.spec.length} months without gaps; "
+                f"no whole window of {self.spec.length} {self.spec.step}s without gaps; "
                 f"{windows.excluded} windows hold missing features."
             )
         outputs = [run_net(net, windows, index, device=device) for net in self.nets]
@@ -190,7 +195,7 @@ class FittedModel:
                 f"{ds[SCENARIO].values.tolist()}. Project them: ds.permafrost.project(model), or "
                 "select one: ds.sel(scenario='reference')."
             )
-        check_monthly(ds, step=f"the model {self.name!r}")
+        check_steps(ds, self.spec.step, step=f"the model {self.name!r}")
         given = tuple(str(d) for d in location_dims(ds[list(self.needs)]))
         mine = self.location_dims
         if set(mine) != set(given):
@@ -219,7 +224,7 @@ class FittedModel:
         """Share of inputs outside the range seen in training, ``(location..., time)`` in 0..1.
 
         The range is that of each feature, location and calendar month over the training years;
-        features that never vary within a month, such as the season, do not count.
+        the season, and features that never vary within a month, do not count.
         """
         self.check_inputs(ds)
         return self.outside_range(self.features(ds))
@@ -229,7 +234,8 @@ class FittedModel:
         scaler = self._at_locations(self.scaler, raw)
         low, high = scaler["feature_min"], scaler["feature_max"]
         slack = 1e-6 * (high - low)
-        varying = (high > low).any([*self.location_dims, "month"])  # the season never leaves
+        varying = (high > low).any([*self.location_dims, "month"])
+        varying &= ~varying[FEATURE].isin(SEASON_NAMES)  # it never leaves
         month = raw[TIME].dt.month
         low, high = (
             limit.sel(month=month).drop_vars("month") for limit in (low - slack, high + slack)

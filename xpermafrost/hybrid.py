@@ -13,7 +13,7 @@ from typing import Any
 import xarray as xr
 from torch import nn
 
-from ._checks import require_variables
+from ._checks import require_variables, step_name
 from .baselines import FittedBaseline, fit_baseline
 from .errors import DataError
 from .experiment import reference_of
@@ -64,9 +64,10 @@ class HybridModel:
     @property
     def spec(self) -> WindowSpec:
         """Window of the network; features of both but the column's answer."""
-        own = [name for name in self.net.spec.features if name != COLUMN]
+        spec = self.net.spec
+        own = [name for name in spec.features if name != COLUMN]
         both = tuple(dict.fromkeys([*own, *self.column.spec.features]))
-        return WindowSpec(length=self.net.spec.length, horizon=0, features=both)
+        return WindowSpec(length=spec.length, horizon=0, features=both, step=spec.step)
 
     def predict(
         self, ds: xr.Dataset, *, members: str = "mean", device: str = "cpu"
@@ -90,7 +91,8 @@ def fit_hybrid(
     model: str | type[nn.Module] = "gru",
     *,
     train: Period | str | None = None,
-    length: int = 24,
+    step: str = "month",
+    length: int | None = None,
     features: Sequence[str] | None = None,
     members: int = 1,
     seed: int = 0,
@@ -109,7 +111,7 @@ def fit_hybrid(
     ----------
     ds : Dataset
         Canonical with ``tsl``, air or skin temperature, and snow; or an experiment Dataset.
-    model, train, length, features, members, seed, config, options, device, jobs, progress
+    model, train, step, length, features, members, seed, config, options, device, jobs, progress
         See :func:`xpermafrost.fit`.
 
     Returns
@@ -130,11 +132,11 @@ def fit_hybrid(
     >>> both.name, both.predict(ds).dims
     ('column+gru', ('band', 'layer', 'time'))
     """
-    reference = reference_of(ds)
+    reference = reference_of(ds, every=step)
     require_variables(reference, ("tsl",), step="fit_hybrid")
-    first, last = training_period(reference, train)
-    years = (str(first)[:7], str(last)[:7])
-    column = fit_baseline("column", reference, train=years)
+    first, last = training_period(reference, train, step=step)
+    years = (step_name(first, step), step_name(last, step))
+    column = fit_baseline("column", reference, train=years, spec=WindowSpec(step=step))
     answer = column.predict(reference)
     rest = reference["tsl"] - answer  # [K] - [degC]: around the freezing point in K
     learned = _with_column(reference, answer).assign(
@@ -144,8 +146,9 @@ def fit_hybrid(
         learned,
         model,
         train=years,
+        step=step,
         length=length,
-        features=[*(features or default_features(reference)), COLUMN],
+        features=[*(features or default_features(reference, step=step)), COLUMN],
         members=members,
         seed=seed,
         config=config,
@@ -177,7 +180,8 @@ def fit_named(
     names: Sequence[str],
     *,
     train: Period | str | None,
-    length: int,
+    step: str,
+    length: int | None,
     horizon: int,
     features: Sequence[str] | None,
     members: int,
@@ -196,6 +200,7 @@ def fit_named(
         )
     common: dict[str, Any] = {
         "train": train,
+        "step": step,
         "length": length,
         "features": features,
         "members": members,

@@ -12,26 +12,37 @@ import pandas as pd
 import xarray as xr
 
 from . import __version__
-from ._checks import check_monthly, check_range, check_units, choose, month_index, require_variables
+from ._checks import (
+    check_range,
+    check_steps,
+    check_units,
+    choose,
+    require_variables,
+    step_index,
+    step_name,
+)
 from .errors import DataError, LeakageError, PermafrostWarning, TimeAxisError
 from .features import build_features, feature_statistics, needed_variables
 from .scaling import fit_scaler, scale_features, scale_target
 from .schema import (
     FEATURE,
     LAYER,
+    STEPS,
     TIME,
     VARIABLES,
     layer_bounds,
     layer_coords_from_bounds,
     location_dims,
 )
-from .windows import Windows, WindowSpec, make_windows
+from .windows import LENGTHS, Windows, WindowSpec, make_windows
 
 Period = tuple[str, str]
 
 
-def training_period(ds: xr.Dataset, train: Period | str | None) -> tuple[np.datetime64, ...]:
-    """First and last month of training.
+def training_period(
+    ds: xr.Dataset, train: Period | str | None, *, step: str = "month"
+) -> tuple[np.datetime64, ...]:
+    """First and last month, or day, of training.
 
     ``None`` leaves the last fifth of the years (at least one) for testing; ``"all"`` takes
     everything; else ``("2001", "2018")``.
@@ -44,7 +55,7 @@ def training_period(ds: xr.Dataset, train: Period | str | None) -> tuple[np.date
     """
     if ds[TIME].dtype == object:
         raise TimeAxisError(
-            "needed datetime64 months; found a cftime calendar. Type ds.permafrost.standardize()."
+            f"needed datetime64 {step}s; found a cftime calendar. Type ds.permafrost.standardize()."
         )
     time = pd.DatetimeIndex(ds.indexes[TIME])
     if train is None:
@@ -58,7 +69,7 @@ def training_period(ds: xr.Dataset, train: Period | str | None) -> tuple[np.date
     elif isinstance(train, str):
         if train in ("random", "shuffle"):
             raise LeakageError(
-                "a random split of a time series lets the model see the months around those it "
+                f"a random split of a time series lets the model see the {step}s around those it "
                 "is scored on; split by time: train=('2001', '2018')."
             )
         choose("training period", train, ("all",))
@@ -68,8 +79,8 @@ def training_period(ds: xr.Dataset, train: Period | str | None) -> tuple[np.date
     inside = time[time.slice_indexer(first, last)]
     if not inside.size:
         raise DataError(
-            f"no month between {first} and {last}; the data run from {time[0]:%Y-%m} to "
-            f"{time[-1]:%Y-%m}."
+            f"no {step} between {first} and {last}; the data run from "
+            f"{step_name(time[0], step)} to {step_name(time[-1], step)}."
         )
     return inside[0].to_datetime64(), inside[-1].to_datetime64()
 
@@ -111,24 +122,27 @@ def prepare(
         See :class:`xpermafrost.TrainingConfig`.
     """
     require_variables(ds, ("tsl", *needed_variables(spec.features)), step="fit")
-    check_monthly(ds, step="fit")
+    check_steps(ds, spec.step, step="fit")
     check_units(ds["tsl"])
-    start, end = training_period(ds, train)
+    start, end = training_period(ds, train, step=spec.step)
     period = {TIME: slice(start, end)}
     for name in ("tsl", *needed_variables(spec.features)):
         if name in VARIABLES:
             check_range(ds[name].sel(period) if TIME in ds[name].dims else ds[name])
-    statistics = feature_statistics(ds.sel(period), spec.features)
-    raw = build_features(ds, spec.features, statistics=statistics, length=spec.length)
+    statistics = feature_statistics(ds.sel(period), spec.features, step=spec.step)
+    raw = build_features(
+        ds, spec.features, statistics=statistics, length=spec.length, step=spec.step
+    )
     target = ds["tsl"].compute()
     places = location_dims(raw)
     raw = _on_land(raw, target, period)
-    weight = _recency(ds[TIME], end, recency_years)
+    weight = _recency(ds[TIME], end, recency_years, spec.step)
     scaler = fit_scaler(
         raw.sel(period),
         target.sel(period),
         transform=transform,
         weight=None if recency_years is None else weight.sel(period),
+        step=spec.step,
     )
     scaler = scaler.assign(
         feature_min=raw.sel(period).groupby("time.month").min(TIME),
@@ -142,8 +156,8 @@ def prepare(
     template = raw.isel({TIME: 0, FEATURE: 0}, drop=True).coords.to_dataset()
     layers = {**layer_coords_from_bounds(layer_bounds(ds)), LAYER: ds[LAYER].variable}
     info = {
-        "train_start": str(start)[:7],
-        "train_end": str(end)[:7],
+        "train_start": step_name(start, spec.step),
+        "train_end": step_name(end, spec.step),
         "n_windows": int(training.size),
         "n_excluded": windows.excluded,
         "data_hash": _hash(windows.cube, values),
@@ -201,30 +215,32 @@ def _split(
     period: tuple[np.datetime64, ...],
     validation_years: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the windows to train on and to validate on, by the month of the target."""
-    months = month_index(ds[TIME])
-    end_month = months[np.searchsorted(ds[TIME].values, period[1])]
-    start_month = months[np.searchsorted(ds[TIME].values, period[0])]
-    month = months[windows.end]
+    """Numbers of the windows to train on and to validate on, by the time of the target."""
+    step = windows.spec.step
+    steps = step_index(ds[TIME], step)
+    start, end = (steps[np.searchsorted(ds[TIME].values, stamp)] for stamp in period)
+    target = steps[windows.end]
     known = np.isfinite(values).any(axis=1)
-    cut = end_month - 12 * validation_years
-    training = np.flatnonzero(known & (month >= start_month) & (month <= cut))
-    validation = np.flatnonzero(known & (month > cut) & (month <= end_month))
+    cut = end - STEPS[step] * validation_years
+    training = np.flatnonzero(known & (target >= start) & (target <= cut))
+    validation = np.flatnonzero(known & (target > cut) & (target <= end))
     if training.size < 2:
+        first, last = (step_name(stamp, step) for stamp in period)
         raise DataError(
-            f"only {training.size} training windows of {windows.spec.length} months with a known "
-            f"target between {str(period[0])[:7]} and {str(period[1])[:7]} "
-            f"({windows.excluded} hold gaps in the features). Use a longer record or a shorter "
-            "window: length=12."
+            f"only {training.size} training windows of {windows.spec.length} {step}s with a known "
+            f"target between {first} and {last} ({windows.excluded} hold gaps in the features). "
+            f"Use a longer record or a shorter window: length={LENGTHS[step] // 2}."
         )
     return training, validation
 
 
-def _recency(time: xr.DataArray, end: np.datetime64, years: float | None) -> xr.DataArray:
-    """Weight of every month by its age at the end of the training period."""
-    months = xr.DataArray(month_index(time), dims=TIME, coords={TIME: time})
-    age = (months.sel({TIME: end}) - months).clip(0)
-    values = np.ones(months.size) if years is None else np.exp(-age.values / (12.0 * years))
+def _recency(
+    time: xr.DataArray, end: np.datetime64, years: float | None, step: str
+) -> xr.DataArray:
+    """Weight of every step by its age at the end of the training period."""
+    steps = xr.DataArray(step_index(time, step), dims=TIME, coords={TIME: time})
+    age = (steps.sel({TIME: end}) - steps).clip(0)
+    values = np.ones(steps.size) if years is None else np.exp(-age.values / (STEPS[step] * years))
     return age.astype("float64").copy(data=values)
 
 

@@ -106,7 +106,8 @@ def project(
             ds,
             [model],
             train=train,
-            length=24,
+            step="month",
+            length=None,
             horizon=0,
             features=None,
             members=n_members,
@@ -120,6 +121,12 @@ def project(
         raise DataError(
             "project needs the name of a network or baseline, or what fit, fit_hybrid, "
             f"fit_baseline or load_model return; got {type(model).__name__}."
+        )
+    if model.spec.step != "month":
+        raise DataError(
+            f"projections are monthly, as scenarios are adjusted by calendar month; {model.name!r} "
+            f"has steps of a {model.spec.step}. Fit one of months, or give it daily forcing of "
+            "your own: model.predict(ds)."
         )
     if members == "all" and not isinstance(model, FittedModel | HybridModel):
         raise DataError(f"{model.name!r} has no members; leave members='all' out.")

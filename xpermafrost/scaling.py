@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ._checks import choose, require_dims
+from .climatology import climatology, usual
 from .errors import DataError
 from .schema import FEATURE, LAYER, TIME, location_dims
 
@@ -18,6 +19,7 @@ def fit_scaler(
     *,
     transform: str,
     weight: xr.DataArray | None = None,
+    step: str = "month",
 ) -> xr.Dataset:
     """Fit the Scaler on the training months of features and target.
 
@@ -31,13 +33,15 @@ def fit_scaler(
         Whether the net learns the temperature or its departure from the location-month
         climatology of the training months.
     weight : DataArray, optional
-        Weight of every month ``(time)`` in the climatology; all alike by default.
+        Weight of every step ``(time)`` in the climatology; all alike by default.
+    step : {"month", "day"}
+        Time step: how the climatology is told, see :mod:`xpermafrost.climatology`.
 
     Returns
     -------
     Dataset
         ``feature_mean``, ``feature_std`` ``(feature)``; ``climatology (location..., layer,
-        month)`` [K]; ``target_mean``, ``target_std`` ``(layer)``.
+        month or harmonic)`` [K]; ``target_mean``, ``target_std`` ``(layer)``.
 
     Raises
     ------
@@ -65,16 +69,16 @@ def fit_scaler(
     if empty.size:
         raise DataError(f"the features {empty.tolist()} have no value in the training months.")
     std = std.where(std > 1e-12, 1.0)  # a constant feature carries nothing; it becomes 0
-    climatology = _climatology(target, weight).transpose(*places, LAYER, "month")
+    course = climatology(target, step=step, weight=weight).transpose(*places, LAYER, ...)
     learned = target
     if transform == "residual":
-        learned = (target.groupby("time.month") - climatology).drop_vars("month")
+        learned = target - usual(course, target[TIME])
     return (
         xr.Dataset(
             {
                 "feature_mean": mean,
                 "feature_std": std,
-                "climatology": climatology,
+                "climatology": course,
                 "target_mean": learned.mean((*places, TIME)),
                 "target_std": learned.std((*places, TIME)),
             },
@@ -83,14 +87,6 @@ def fit_scaler(
         .drop_attrs(deep=True)
         .assign_attrs(transform=transform)
     )
-
-
-def _climatology(target: xr.DataArray, weight: xr.DataArray | None) -> xr.DataArray:
-    if weight is None:
-        return target.groupby("time.month").mean(TIME)
-    weights = weight.where(target.notnull())
-    total = (target * weights).groupby("time.month").sum(TIME, min_count=1)
-    return total / weights.groupby("time.month").sum(TIME, min_count=1)
 
 
 def _no_empty_location(target: xr.DataArray, places: tuple[object, ...]) -> None:
@@ -119,7 +115,7 @@ def scale_features(features: xr.DataArray, scaler: xr.Dataset) -> xr.DataArray:
 def scale_target(target: xr.DataArray, scaler: xr.Dataset) -> xr.DataArray:
     """The number the net learns: centred, scaled, less the climatology where so chosen."""
     if scaler.attrs["transform"] == "residual":
-        target = (target.groupby("time.month") - scaler["climatology"]).drop_vars("month")
+        target = target - usual(scaler["climatology"], target[TIME])
     return (target - scaler["target_mean"]) / scaler["target_std"]
 
 
@@ -139,5 +135,5 @@ def unscale_target(scaled: xr.DataArray, scaler: xr.Dataset) -> xr.DataArray:
     """
     value = scaled * scaler["target_std"] + scaler["target_mean"]
     if scaler.attrs["transform"] == "residual":
-        value = (value.groupby("time.month") + scaler["climatology"]).drop_vars("month")
+        value = value + usual(scaler["climatology"], value[TIME])
     return value

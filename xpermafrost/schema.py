@@ -20,10 +20,14 @@ SCENARIO = "scenario"
 MEMBER = "member"
 FEATURE = "feature"
 LAG = "lag"
+HARMONIC = "harmonic"
 BOUNDS = "bnds"
 
 REFERENCE = "reference"
 HISTORICAL = "historical"
+
+#: Time steps of models, and how many make a year.
+STEPS = {"month": 12, "day": 365}
 
 #: Dimensions that never name a place; every other dimension is a location.
 NON_LOCATION = frozenset(
@@ -35,6 +39,7 @@ NON_LOCATION = frozenset(
         FEATURE,
         LAG,
         BOUNDS,
+        HARMONIC,
         "month",
         "year",
         "season",

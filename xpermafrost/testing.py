@@ -1,7 +1,7 @@
 """Small made-up Datasets for tests, doctests and tutorials.
 
-They are smooth and quick to make, not believable: for a simulated world with physics see
-:func:`xpermafrost.datasets.alaska_sample`.
+They are quick to make, not believable; but the soil of :func:`daily` freezes and thaws as a column
+of soil does. For a simulated world see :func:`xpermafrost.datasets.alaska_sample`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from .schema import ERA5LAND_EDGES, VARIABLES, layer_coords
+from .schema import ERA5LAND_EDGES, FREEZING_POINT, VARIABLES, layer_coords
+
+#: Years before the first of :func:`daily`, in which its soil settles.
+LEAD = 5
 
 
 def canonical(
@@ -60,6 +63,78 @@ def canonical(
         coords={"time": time, dim: list(locations), **layers},
         attrs={"title": "made-up test data"},
     )
+
+
+def daily(
+    *,
+    years: int = 12,
+    start: int = 2001,
+    locations: Sequence[str] = ("south", "middle", "north"),
+    seed: int = 0,
+) -> xr.Dataset:
+    """A canonical daily Dataset whose soil is that of the column, zero curtain and all.
+
+    Air temperature with weather, precipitation, snow and radiation by the day, 66 to 70 degN;
+    moss and peat over silt, thinner in the north.
+
+    Examples
+    --------
+    >>> ds = daily(years=1)
+    >>> ds.sizes["time"], bool(abs(ds["tsl"].isel(layer=1) - 273.15).min() < 0.1)
+    (365, True)
+    """
+    from .physics import SpinUp, Surface, insolation, simulate_soil, with_parameters
+    from .physics.snow import degree_day_snow
+
+    rng = np.random.default_rng(seed)
+    count = len(locations)
+    # years before the first make the state that it starts from
+    time = pd.date_range(f"{start - LEAD}-01-01", f"{start + years - 1}-12-31", name="time")
+    north = np.linspace(0.0, 1.0, count)[:, None]
+    coords = {"band": list(locations), "time": time, "lat": ("band", 66.0 + 4.0 * north[:, 0])}
+    season = -np.cos(2 * np.pi * (time.day_of_year.values - 18.0) / 365.25)
+    winter = 0.5 - 0.5 * season
+    warmth = 4.5 * _red(rng, count, time.size, 4.0) + 2.0 * _red(rng, count, time.size, 40.0)
+    celsius = -4.5 - 6.5 * north + (15.5 + 1.5 * north) * season + (0.45 + 0.55 * winter) * warmth
+    cloud = _red(rng, count, time.size, 2.0)
+    rain = (0.6 + 0.35 * season) * np.clip(cloud - 0.4, 0.0, None) * 3.0
+
+    def field(name: str, values: np.ndarray) -> xr.DataArray:
+        return xr.DataArray(values, coords, ("band", "time"), name, VARIABLES[name].attrs)
+
+    tas, pr = field("tas", celsius + FREEZING_POINT), field("pr", rain / 86400.0)
+    sun = insolation(tas["time"], tas["lat"]).transpose("band", "time").values
+    ds = xr.Dataset(
+        {
+            "tas": tas,
+            "pr": pr,
+            "snd": degree_day_snow(tas, pr)["snd"].transpose("band", "time"),
+            "rsds": field("rsds", sun * np.clip(1.0 - 0.3 * cloud, 0.3, 1.5)),
+            "rlds": field("rlds", 240.0 + 3.4 * celsius + 14.0 * cloud),
+        },
+        attrs={"title": "made-up test data", "simulated": "soil by xpermafrost.physics"},
+    )
+    peat = xr.DataArray(0.25 - 0.17 * north[:, 0], {"band": coords["band"]})
+    soil, surface = with_parameters("tundra", Surface(), xr.Dataset({"organic_thickness": peat}))
+    run = simulate_soil(
+        ds,
+        soil,
+        surface=surface,
+        average="step",
+        spin_up=SpinUp(years=LEAD, tolerance=0.1, cycles=100),
+    )
+    ds = ds.astype("float32").assign(tsl=run["tsl"].transpose("band", "layer", "time"))
+    return ds.assign_coords(layer_coords()).sel(time=slice(str(start), None))
+
+
+def _red(rng: np.random.Generator, places: int, days: int, memory: float) -> np.ndarray:
+    """Noise of unit variance with a memory of some days."""
+    keep = np.exp(-1.0 / memory)
+    out = rng.standard_normal((places, days))
+    out[:, 1:] *= np.sqrt(1.0 - keep * keep)
+    for k in range(1, days):
+        out[:, k] += keep * out[:, k - 1]
+    return out
 
 
 def gridded(

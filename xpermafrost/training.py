@@ -29,7 +29,8 @@ def fit(
     model: str | type[nn.Module] = "gru",
     *,
     train: Period | str | None = None,
-    length: int = 24,
+    step: str = "month",
+    length: int | None = None,
     horizon: int = 0,
     features: Sequence[str] | None = None,
     members: int = 1,
@@ -55,8 +56,9 @@ def fit(
         ``torch.nn.Module`` class of your own, see :func:`xpermafrost.register_model`.
     train : tuple of str, "all" or None
         Training years, as ``("2001", "2018")``; None leaves the last fifth of the years out.
-    length, horizon, features
-        See :class:`WindowSpec`; features default to what the Dataset has.
+    step, length, horizon, features
+        See :class:`WindowSpec`; features default to what the Dataset has. ``step="day"`` is for
+        daily data, as ``standardize(step="day")`` gives them.
     members : int
         Networks from as many seeds; a prediction is their mean.
     seed : int
@@ -91,6 +93,7 @@ def fit(
         ds,
         [model],
         train=train,
+        step=step,
         length=length,
         horizon=horizon,
         features=features,
@@ -110,7 +113,8 @@ def fit_many(
     models: Sequence[str | type[nn.Module]],
     *,
     train: Period | str | None = None,
-    length: int = 24,
+    step: str = "month",
+    length: int | None = None,
     horizon: int = 0,
     features: Sequence[str] | None = None,
     members: int = 1,
@@ -124,9 +128,12 @@ def fit_many(
     """Train several networks on the same windows, side by side; parameters as :func:`fit`."""
     names = [_register(model) for model in models]
     config = config or TrainingConfig()
-    ds = reference_of(ds)
+    ds = reference_of(ds, every=step)
     spec = WindowSpec(
-        length=length, horizon=horizon, features=tuple(features or default_features(ds))
+        length=length,  # type: ignore[arg-type]
+        horizon=horizon,
+        features=tuple(features or default_features(ds, step=step)),
+        step=step,
     )
     prepared = prepare(
         ds,

@@ -11,45 +11,52 @@ import xarray as xr
 
 from ._checks import choose
 from .errors import DataError
-from .schema import FEATURE, LAYER, TIME, location_dims
+from .schema import FEATURE, LAYER, STEPS, TIME, location_dims
+
+#: Steps of a window, where none are given.
+LENGTHS = {"month": 24, "day": 180}
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowSpec:
-    """What a model sees for one target month.
+    """What a model sees for one target month or day.
 
     Parameters
     ----------
-    length : int, default 24
-        Months in the window.
+    length : int
+        Steps in the window; by default 24 months, or 180 days.
     horizon : int, default 0
-        0: the window ends with the target month (simulation: the forcing is known).
-        1: it ends one month before (forecast, as in the first study).
+        0: the window ends with the target step (simulation: the forcing is known).
+        1: it ends one step before (forecast, as in the first study).
     features : tuple of str
         Feature names, see :mod:`xpermafrost.features`.
-    step : {"month"}
-        Time step.
+    step : {"month", "day"}
+        Time step of the data and of the answer.
 
     Examples
     --------
     >>> WindowSpec(features=("tas", "month_sin"))
     WindowSpec(length=24, horizon=0, features=('tas', 'month_sin'), step='month')
+    >>> WindowSpec(features=("tas", "tas:mean12"), step="day").length
+    180
     """
 
-    length: int = 24
+    length: int = None  # type: ignore[assignment]
     horizon: int = 0
     features: tuple[str, ...] = ()
     step: str = "month"
 
     def __post_init__(self) -> None:
+        choose("window step", self.step, STEPS)
+        if self.length is None:
+            object.__setattr__(self, "length", LENGTHS[self.step])
         if int(self.length) < 1:
-            raise DataError(f"a window needs at least 1 month; got length={self.length}.")
+            raise DataError(f"a window needs at least 1 {self.step}; got length={self.length}.")
         if self.horizon not in (0, 1):
             raise DataError(
-                f"horizon must be 0 (the window ends with the target month) or 1 (one month "
-                f"before); got {self.horizon}."
+                f"horizon must be 0 (the window ends with the target {self.step}) or 1 (one "
+                f"{self.step} before); got {self.horizon}."
             )
-        choose("window step", self.step, ("month",))
         object.__setattr__(self, "features", tuple(self.features))
 
 
@@ -62,7 +69,7 @@ class Windows:
     cube : ndarray, shape (location, time, feature)
         C-contiguous float32. A window is a slice of it, never a copy.
     location, end : ndarray, shape (window,)
-        Location number, and time number of the **target** month, of every whole window.
+        Location number, and time number of the **target** step, of every whole window.
     spec : WindowSpec
     excluded : int
         Windows left out because a feature is missing inside them.
@@ -79,7 +86,7 @@ class Windows:
 
     @property
     def start(self) -> np.ndarray:
-        """Time number of the first month of every window."""
+        """Time number of the first step of every window."""
         return self.end - self.spec.horizon - self.spec.length + 1
 
     @property
@@ -153,10 +160,11 @@ def make_windows(features: xr.DataArray, spec: WindowSpec) -> Windows:
     n_time = ordered.sizes[TIME]
     reach = spec.length + spec.horizon
     if n_time < reach:
-        shorter = min(12, n_time - spec.horizon)
+        shorter = min(LENGTHS[spec.step] // 2, n_time - spec.horizon)
         cure = f"Pass a shorter window: length={shorter}." if shorter > 0 else ""
         raise DataError(
-            f"the record of {n_time} months is too short for a window of {spec.length} months "
+            f"the record of {n_time} {spec.step}s is too short for a window of {spec.length} "
+            f"{spec.step}s "
             f"with horizon {spec.horizon}: needed {reach}. {cure}".rstrip()
         )
     cube = np.ascontiguousarray(ordered.values, dtype="float32")

@@ -8,7 +8,7 @@ thaw" and "no data" apart by a coordinate ``status`` where they can be confused.
 from __future__ import annotations
 
 from .active_layer import active_layer_thickness
-from .curtain import zero_curtain, zero_curtain_days
+from .curtain import zero_curtain, zero_curtain_days, zero_curtain_error
 from .degree_days import degree_days, design_index, n_factors
 from .extent import permafrost_probability, permafrost_zones, thawed_volume
 from .ground import (
@@ -44,4 +44,5 @@ __all__ = [
     "ttop",
     "zero_curtain",
     "zero_curtain_days",
+    "zero_curtain_error",
 ]

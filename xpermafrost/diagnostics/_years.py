@@ -15,7 +15,7 @@ import cftime
 import numpy as np
 import xarray as xr
 
-from .._checks import check_monthly, check_whole, month_index, require_dims
+from .._checks import check_daily, check_monthly, check_whole, month_index, require_dims
 from ..errors import DataError, TimeAxisError, unknown_name
 from ..schema import TIME
 
@@ -136,36 +136,8 @@ def _time_step(time: xr.DataArray, *, step: str) -> str:
     if np.median(np.abs(np.diff(months))) >= 1:
         check_monthly(time, step=step)
         return "month"
-    day = _day_numbers(time)
-    jumps = np.diff(day)
-    if np.all(jumps == 1):
-        return "day"
-    what, cure = "", ""
-    if np.median(jumps) < 1:
-        what, cure = "shorter steps", "da.resample(time='D').mean()"
-    elif np.median(jumps) > 1:
-        raise TimeAxisError(
-            f"{step} needs daily or monthly data; the median time step is "
-            f"{int(np.median(jumps))} days."
-        )
-    else:
-        at = int(np.argmax(jumps != 1))
-        one, two = (str(time.values[k])[:10] for k in (at, at + 1))
-        if jumps[at] == 0:
-            what, cure = f"{one} twice", "da.drop_duplicates('time')"
-        elif jumps[at] < 0:
-            what, cure = f"{two} after {one}", "da.sortby('time')"
-        else:
-            what = f"nothing between {one} and {two}"
-            cure = "da.resample(time='D').asfreq() (the gap then holds NaN)"
-    raise TimeAxisError(f"{step} needs each day once, in order; found {what}. Type {cure}.")
-
-
-def _day_numbers(time: xr.DataArray) -> np.ndarray:
-    if np.issubdtype(time.dtype, np.datetime64):
-        return time.values.astype("datetime64[D]").astype("int64")
-    numbers = cftime.date2num(time.values, "days since 0001-01-01", calendar=time.dt.calendar)
-    return np.floor(np.asarray(numbers, dtype="float64")).astype("int64")
+    check_daily(time, step=step)
+    return "day"
 
 
 def require_daily(years: Years, *, step: str, why: str) -> None:

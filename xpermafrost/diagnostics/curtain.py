@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from ..errors import DataError
+from ..errors import DataError, TimeAxisError
 from ..schema import TIME
 from ._profile import SOIL, Temperature, celsius, describe, flags
 from ._runs import close_gaps, paint, runs_of
@@ -168,6 +168,92 @@ def zero_curtain(
             coverage=coverage,
         )
     return out
+
+
+def zero_curtain_error(
+    predicted: Temperature,
+    observed: Temperature,
+    *,
+    tolerance: float = 0.5,
+    min_days: int = 5,
+    gap: int = 0,
+    freezing_point: float = 0.0,
+    year: str = "calendar",
+    coverage: float = COVERAGE,
+) -> xr.Dataset:
+    """Predicted against observed duration of the zero curtain, over the years that both have.
+
+    The duration of a year is ``zero_curtain_total`` of :func:`zero_curtain`, of both series over
+    their common times and places, and where both have a value. Lazy on dask.
+
+    Parameters
+    ----------
+    predicted, observed : DataArray or Dataset
+        Daily ground temperature ``(..., time)`` [K or degC]; a Dataset gives ``tsl``. Dims that
+        one of them lacks, such as ``model``, are carried through.
+    tolerance, min_days, gap, freezing_point, year, coverage
+        As for :func:`zero_curtain`.
+
+    Returns
+    -------
+    Dataset
+        ``(..., season)``, seasons autumn and spring: ``duration_observed``,
+        ``duration_predicted``, ``duration_bias``, ``duration_mae`` [d], means over years;
+        ``duration_ratio`` [1], predicted over observed, missing where none was observed; ``n``,
+        number of years.
+
+    Raises
+    ------
+    TimeAxisError
+        For monthly data, or series without a common day.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> time = xr.date_range("2001-01-01", "2001-12-31")
+    >>> def year(days):
+    ...     values = [-4.0] * 150 + [6.0] * 110 + [0.1] * days + [-4.0] * (105 - days)
+    ...     return xr.DataArray(values, {"time": time}, "time", attrs={"units": "degC"})
+    >>> found = zero_curtain_error(year(12), year(15))
+    >>> found["duration_bias"].values.tolist(), float(found["duration_ratio"][0])
+    ([-3.0, 0.0], 0.8)
+    """
+    step = "zero_curtain_error"
+    near = [
+        _curtain_input(soil, tolerance, min_days, gap, freezing_point, year, step)[0]
+        for soil in (predicted, observed)
+    ]
+    both = xr.align(*near, join="inner")
+    if not both[0].sizes[TIME]:
+        raise TimeAxisError(f"{step}: the two series have no day in common.")
+    known = both[0].notnull() & both[1].notnull()
+    mine, true = (
+        zero_curtain(
+            da.where(known).assign_attrs(units="degC"),
+            tolerance=tolerance,
+            min_days=min_days,
+            gap=gap,
+            year=year,
+            coverage=coverage,
+        )["zero_curtain_total"].drop_attrs()
+        for da in both
+    )
+    table = {
+        "duration_observed": (true.mean(YEAR), "d", "observed duration of the zero curtain"),
+        "duration_predicted": (mine.mean(YEAR), "d", "predicted duration of the zero curtain"),
+        "duration_bias": ((mine - true).mean(YEAR), "d", "mean error of the duration"),
+        "duration_mae": (abs(mine - true).mean(YEAR), "d", "mean absolute error of the duration"),
+        "duration_ratio": (
+            mine.mean(YEAR) / true.mean(YEAR).where(true.mean(YEAR) > 0),
+            "1",
+            "predicted over observed mean duration",
+        ),
+        "n": (true.notnull().sum(YEAR), "1", "years"),
+    }
+    return xr.Dataset(
+        {n: da.assign_attrs(units=u, long_name=text) for n, (da, u, text) in table.items()},
+        attrs={"method": _rule(tolerance, min_days, gap)},
+    )
 
 
 def _rule(tolerance: float, min_days: int, gap: int) -> str:
