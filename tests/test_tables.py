@@ -568,3 +568,65 @@ def test_columns_beside_do_not_hinder_means(csv):
         out = open_dataset(csv("\n".join([header, *rows])))
     np.testing.assert_allclose(out["tas"], 268.15)
     np.testing.assert_allclose(out["pr"] * 3600, 0.1)
+
+
+# a file for each place
+
+
+def borehole(path, depths, start, months=3, value=-1.0):
+    days = pd.date_range(start, periods=months * 31, freq="D")
+    rows = [",".join(["Date/Depth", *map(str, depths)])]
+    rows += [",".join([f"{day:%Y-%m-%d}", *[str(value - d) for d in depths]]) for day in days]
+    return table(path, "\n".join(rows))
+
+
+def test_boreholes_with_other_depths_and_years(tmp_path):
+    borehole(tmp_path / "Healy.csv", (0.5, 2), "2001-01-01")
+    borehole(tmp_path / "Inuvik.csv", (1, 2, 0.25), "2001-03-01")
+    out = open_dataset(tmp_path / "*.csv")
+    assert out["station"].values.tolist() == ["Healy", "Inuvik"]
+    assert layer_bounds(out)[:, 0].tolist() == [0.25, 0.5, 1.0, 2.0]
+    assert out["tsl"].dims == ("station", "layer", "time")
+    apart = [open_dataset(tmp_path / name) for name in ("Healy.csv", "Inuvik.csv")]
+    for one in apart:
+        both = out["tsl"].sel(station=one["station"]).swap_dims(layer="depth")
+        own = one["tsl"].swap_dims(layer="depth")
+        np.testing.assert_allclose(both.sel(depth=own["depth"], time=own["time"]), own)
+    missing = out["tsl"].isnull().all("time").values.tolist()
+    assert missing == [[True, False, True, False], [False, True, False, False]]
+    assert out["time"].values[0] == np.datetime64("2001-01-01")
+    xr.testing.assert_identical(
+        open_dataset(tmp_path / "*.csv", chunks={}).compute()["tsl"], out["tsl"]
+    )
+
+
+def test_a_table_for_each_station_and_year(tmp_path):
+    for year in (2001, 2002):
+        for site, level in (("A", -5), ("Yellowknife", -9)):
+            months = pd.date_range(f"{year}-01", periods=12, freq="MS")
+            column = "" if site == "A" else ",pr [mm month-1]"
+            rows = [f"{m:%Y-%m},{site},{level}" + (",31" if column else "") for m in months]
+            header = f"date,site,tas [degC]{column}"
+            table(tmp_path / f"{site}_{year}.csv", "\n".join([header, *rows]))
+    out = open_dataset(tmp_path)
+    assert out["station"].values.tolist() == ["A", "Yellowknife"]
+    np.testing.assert_allclose(out["tas"] - 273.15, [[-5] * 24, [-9] * 24])
+    assert out["pr"].isnull().all("time").values.tolist() == [True, False]
+
+
+def test_stations_in_other_units_are_not_joined(tmp_path):
+    for site, units in (("A", "degC"), ("B", "K")):
+        table(tmp_path / f"{site}.csv", f"date,site,tas [{units}]\n2001-01,{site},250\n")
+    with pytest.raises(SourceError, match=r"units 'degC' in .*A.csv' and 'K' in .*B.csv'"):
+        open_dataset(tmp_path)
+
+
+def test_names_of_a_file_do_not_cut_longer_ones(tmp_path):
+    attrs = {"units": "K"}
+    time = pd.date_range("2001-01", periods=2, freq="MS")
+    short = xr.Dataset({"tas": (("station", "time"), [[260.0, 261.0]], attrs)},
+                       {"station": ["A"], "time": time})  # fmt: skip
+    short.to_netcdf(tmp_path / "a.nc", engine="netcdf4")
+    long = open_dataset(tmp_path / "a.nc").reindex(station=["A", "Yellowknife"])
+    long.to_netcdf(tmp_path / "b.nc", engine="netcdf4")
+    assert open_dataset(tmp_path / "b.nc")["station"].values.tolist() == ["A", "Yellowknife"]

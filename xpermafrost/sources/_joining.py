@@ -7,7 +7,7 @@ differs, bookkeeping scalars differ. What holds data must agree; what does not i
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ import xarray as xr
 from .._checks import month_index, month_name
 from ..errors import DataError, DimensionError, SourceError, TimeAxisError
 from ._grib import FINAL, expver_along_time, version
+from ._places import join_places, places_of
 from ._time import find_time, first_of_month, to_dates
 from ._units import Linear, linear
 
@@ -36,7 +37,8 @@ def join_pieces(pieces: Sequence[Piece]) -> xr.Dataset:
 
     Stamps of monthly means that differ within a month (00 h and 06 h) become the first of the
     month. Of ``expver`` the preliminary one wins. Coordinates without a dimension that differ
-    from piece to piece are dropped. Lazy, but values that stand in two pieces are compared.
+    from piece to piece are dropped. Tables of different places are set side by side. Lazy, but
+    values that stand in two pieces are compared.
 
     Raises
     ------
@@ -52,6 +54,12 @@ def join_pieces(pieces: Sequence[Piece]) -> xr.Dataset:
     """
     if len(pieces) == 1:
         return pieces[0].ds
+    places: dict[tuple[str, ...], list[Piece]] = {}
+    for piece in pieces:
+        places.setdefault(places_of(piece.ds), []).append(piece)
+    if len(places) > 1 and () not in places and _disjoint(places):
+        _same_units(pieces)
+        return join_places([join_pieces(group) for group in places.values()])
     pieces = _one_time_axis(pieces)
     holders: dict[tuple[bool, tuple[int, ...]], list[Hashable]] = {}
     for name in dict.fromkeys(n for piece in pieces for n in piece.ds.data_vars):
@@ -63,6 +71,11 @@ def join_pieces(pieces: Sequence[Piece]) -> xr.Dataset:
         for (_, having), names in holders.items()
     ]
     return merge_variables(joined)
+
+
+def _disjoint(groups: Iterable[tuple[str, ...]]) -> bool:
+    names = [name for group in groups for name in group]
+    return len(set(names)) == len(names)
 
 
 def join_time(pieces: Sequence[Piece]) -> Piece:
@@ -177,16 +190,16 @@ def same_grid(pieces: Sequence[Piece]) -> None:
 
 
 def _same_units(pieces: Sequence[Piece]) -> None:
-    """The attributes of the first piece will stand for all."""
-    for name, da in pieces[0].ds.data_vars.items():
-        first = str(da.attrs.get("units", ""))
-        for piece in pieces[1:]:
-            units = str(piece.ds[name].attrs.get("units", first))
+    """The attributes of the first piece that has a variable will stand for all."""
+    seen: dict[Hashable, tuple[str, str]] = {}
+    for piece in pieces:
+        for name, da in piece.ds.data_vars.items():
+            units = str(da.attrs.get("units", ""))
+            first, where = seen.setdefault(name, (units, piece.name)) if units else ("", "")
             if first and units != first and linear(units, first) != Linear():
                 raise SourceError(
-                    f"{str(name)!r} has units {first!r} in {pieces[0].name!r} and {units!r} in "
-                    f"{piece.name!r}. Open them apart, and join the results: "
-                    "xr.concat([first, second], 'time')."
+                    f"{str(name)!r} has units {first!r} in {where!r} and {units!r} in "
+                    f"{piece.name!r}. Open them apart, and join the results with xr.concat."
                 )
 
 

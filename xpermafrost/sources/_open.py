@@ -75,7 +75,8 @@ def open_dataset(
     ----------
     path : path-like, or list of them
         A file, a zarr store, a pattern such as ``"era5land_*.nc"``, a folder (the data files
-        directly in it), or a list. Files split by time, by variable or by both are joined.
+        directly in it), or a list. Files split by time, by variable or by both are joined,
+        tables also by place.
     source : str, optional
         As in :func:`standardize`.
     step : {"month", "day"}

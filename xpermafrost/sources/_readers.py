@@ -58,6 +58,10 @@ def read_file(
 
 def _finish(ds: xr.Dataset, chunks: Chunks) -> xr.Dataset:
     """Read into memory and close the file, unless it shall be lazy."""
+    for variable in ds.variables.values():
+        if variable.dtype.kind in "OSU":
+            # the width of names in this file would cut longer ones that are joined to them
+            variable.encoding.pop("dtype", None)
     if chunks is not None:
         return ds
     with ds:
