@@ -743,3 +743,14 @@ def test_codes_for_missing_are_not_averaged(chunks):
     raw = raw if chunks is None else raw.chunk(chunks)
     with pytest.raises(SourceError, match="readings of 'tas' span -9999 to 260 K"):
         standardize(raw).compute()
+
+
+@pytest.mark.parametrize("freq", ["MS", "D", "h"])
+def test_what_to_type_names_the_dimension_of_the_source(freq):
+    times = pd.date_range("2001-01-01", periods=70, freq=freq)
+    raw = dataset("t2m", 270.0, "K", dim="valid_time", times=times.insert(3, times[2]))
+    with pytest.raises(TimeAxisError, match=r"Type ds.drop_duplicates\('valid_time'\)"):
+        standardize(raw)
+    raw = dataset("t2m", 270.0, "K", dim="valid_time", times=times[::-1])
+    with pytest.raises(TimeAxisError, match=r"ds.sortby\('valid_time'\)"):
+        standardize(raw)

@@ -52,7 +52,7 @@ def average(
     """
     stamps = minutes_of(axis.dates, axis.calendar)
     middles = minutes_of(axis.middles, axis.calendar)
-    check_order(stamps, axis.step)
+    check_order(stamps, axis.step, axis.name)
     ds = ds.drop_vars(TIME, errors="ignore") if axis.name != TIME else ds
     ds = ds.rename({axis.name: TIME} if axis.name != TIME else {}).drop_vars(axis.bounds)
     kept, notes = _only_matched(ds, [m.variable for m in found])

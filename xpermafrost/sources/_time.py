@@ -274,19 +274,19 @@ def _refuse_hours_of_day(ds: xr.Dataset, stamps: xr.DataArray) -> None:
         )
 
 
-def check_order(stamps: np.ndarray, step: str) -> None:
-    """Raise unless stamps [min] ascend, each once."""
+def check_order(stamps: np.ndarray, step: str, name: str) -> None:
+    """Raise unless stamps [min] of the dimension ``name`` ascend, each once."""
     jumps = np.diff(stamps)
     if np.all(jumps > 0):
         return
     at = int(np.argmax(jumps <= 0))
     date = pd.Timestamp(int(stamps[at + 1]), unit="m")
     if jumps[at] == 0:
-        problem, cure = f"{date} twice", "ds.drop_duplicates('time')"
+        problem, cure = f"{date} twice", f"ds.drop_duplicates({name!r})"
     else:
         problem, cure = (
             f"{date} after {pd.Timestamp(int(stamps[at]), unit='m')}",
-            "ds.sortby('time')",
+            f"ds.sortby({name!r})",
         )
     raise TimeAxisError(f"{_STEP} needs each {step} once, in order; found {problem}. Type {cure}.")
 
@@ -301,7 +301,10 @@ def to_months(ds: xr.Dataset, axis: Axis) -> tuple[xr.Dataset, xr.DataArray, boo
     raw = ds[axis.name]
     if renamed:
         ds = ds.drop_vars(TIME, errors="ignore").rename({axis.name: TIME})
-    check_monthly(xr.Dataset(coords={TIME: (TIME, axis.middles.values)}), step=_STEP)
+    try:
+        check_monthly(xr.Dataset(coords={TIME: (TIME, axis.middles.values)}), step=_STEP)
+    except TimeAxisError as error:  # what to type names the dimension of the source
+        raise TimeAxisError(re.sub(r"\btime(?='|=)", axis.name, str(error))) from None
     months = month_index(axis.middles)
     days = xr.DataArray(days_in_month(months, axis.calendar), dims=TIME)
     firsts = first_of_month(months)
