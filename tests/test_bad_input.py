@@ -220,9 +220,10 @@ def test_project_without_scenarios_or_with_an_absent_one(ds, world, gru):
 def test_project_with_something_that_is_no_model(world):
     with pytest.raises(UnknownNameError, match="unknown model 'gur'; did you mean 'gru'"):
         xp.project(world, "gur")
-    baseline = xp.fit_baseline("climatology", world)
-    with pytest.raises(DataError, match=r"a network's name or a FittedModel"):
-        xp.project(world, baseline)
+    with pytest.raises(
+        DataError, match=r"project needs the name of a network or baseline.*got dict"
+    ):
+        xp.project(world, {"gru": 1})
 
 
 def test_an_evaluation_needs_the_target(ds):

@@ -16,8 +16,6 @@ from ._accessor_diagnostics import OfArray, OfDataset
 if TYPE_CHECKING:
     from .fitted import FittedModel, Predictor
     from .hybrid import Fitted
-    from .polygons import Polygons
-    from .regions import LatitudeBands
     from .training import TrainingConfig
 
 Period = tuple[str, str]
@@ -70,7 +68,7 @@ class _Files:
     def to_vector(
         self,
         path: str | os.PathLike[str],
-        regions: LatitudeBands | Polygons | None = None,
+        regions: Any = None,
         *,
         layout: str = "wide",
         periods: Sequence[Period] | None = None,

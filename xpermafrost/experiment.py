@@ -342,7 +342,7 @@ def with_scenarios(
     regions : LatitudeBands, Polygons, or what :func:`as_regions` reads, optional
         Needed where the reference holds regions and a scenario is gridded.
     land : DataArray, optional
-        Land share on the model's grid; by default its ``sftlf``.
+        Land share on the model's grid; by default its ``sftlf``. For means over regions only.
     sampling : {"linear", "nearest"}
         How a model's grid is read at the cells or stations of the reference.
 
