@@ -23,6 +23,7 @@ from xpermafrost.errors import (
     TimeAxisError,
     UnknownNameError,
 )
+from xpermafrost.evaluation import _baselines
 from xpermafrost.features import build_features, default_features, feature_statistics
 from xpermafrost.physics.snow import class_density, thermal_resistance
 from xpermafrost.preparation import prepare
@@ -431,6 +432,9 @@ def test_labels_are_those_of_a_network(days, name, unchanged):
 def test_equilibrium_is_of_months(days):
     with pytest.raises(TimeAxisError, match="an equilibrium baseline needs monthly data"):
         xp.fit_baseline("ttop", days, train=TRAIN, spec=SPEC)
+    names, why = _baselines("all", days, "day", 0, [])
+    assert set(BASELINES) - set(names) == set(NEEDS) - {"column"}
+    assert "ttop (it takes months)" in why
 
 
 def test_climatology_trend_and_damping_by_hand(days):
