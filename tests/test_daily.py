@@ -13,7 +13,7 @@ import xarray as xr
 import xpermafrost as xp
 from xpermafrost import testing
 from xpermafrost._checks import check_daily, day_index
-from xpermafrost.baselines import BASELINES, _table
+from xpermafrost.baselines import BASELINES, NEEDS, _table
 from xpermafrost.climatology import climatology, usual, year_fraction
 from xpermafrost.diagnostics import zero_curtain, zero_curtain_error
 from xpermafrost.errors import (
@@ -23,7 +23,9 @@ from xpermafrost.errors import (
     TimeAxisError,
     UnknownNameError,
 )
+from xpermafrost.evaluation import _baselines
 from xpermafrost.features import build_features, default_features, feature_statistics
+from xpermafrost.physics.snow import class_density, thermal_resistance
 from xpermafrost.preparation import prepare
 from xpermafrost.windows import WindowSpec, make_windows
 
@@ -232,6 +234,12 @@ def test_the_season_is_the_day_of_the_year(days):
     np.testing.assert_allclose(cube.sel(feature="day_cos"), np.cos(turn), atol=1e-6)
 
 
+def test_snow_resists_by_the_density_of_the_day(days):
+    cube = build_features(days, ("snow_resistance:taiga",), step="day").isel(feature=0)
+    density = class_density(days["snd"], days["time"].dt.dayofyear, kind="taiga")
+    np.testing.assert_allclose(cube, thermal_resistance(days["snd"], density), rtol=1e-5)
+
+
 def test_names_of_the_other_step_are_refused(ds, days):
     with pytest.raises(UnknownNameError, match=r"'tas:mean30d' counts days.*: 'tas:mean1'"):
         build_features(ds, ("tas:mean30d",))
@@ -409,7 +417,7 @@ def test_files_of_days(days, model, tmp_path):
 # --- baselines ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [n for n in BASELINES if n != "column"])
+@pytest.mark.parametrize("name", [n for n in BASELINES if n not in NEEDS])
 def test_labels_are_those_of_a_network(days, name, unchanged):
     with unchanged(days):
         fitted = xp.fit_baseline(name, days, train=TRAIN, spec=SPEC)
@@ -419,6 +427,14 @@ def test_labels_are_those_of_a_network(days, name, unchanged):
     assert out.isel(time=slice(366, None)).notnull().all()
     part = days.isel(band=[2, 0])
     np.testing.assert_allclose(fitted.predict(part), out.isel(band=[2, 0]), atol=1e-5)
+
+
+def test_equilibrium_is_of_months(days):
+    with pytest.raises(TimeAxisError, match="an equilibrium baseline needs monthly data"):
+        xp.fit_baseline("ttop", days, train=TRAIN, spec=SPEC)
+    names, why = _baselines("all", days, "day", 0, [])
+    assert set(BASELINES) - set(names) == set(NEEDS) - {"column"}
+    assert "ttop (it takes months)" in why
 
 
 def test_climatology_trend_and_damping_by_hand(days):

@@ -89,9 +89,7 @@ def test_hybrids_have_names(world):
     assert scores["model"].values.tolist() == ["column+tcn", "gru"]
     out = world.permafrost.project("column+gru", rcp="8.5", **quick)
     assert out.attrs["model"].startswith("column+gru-")
-    with pytest.raises(
-        DataError, match="reads the month that it answers; horizon=1"
-    ):
+    with pytest.raises(DataError, match="reads the month that it answers; horizon=1"):
         world.permafrost.evaluate(["column+gru"], horizon=1, **quick)
     with pytest.raises(xp.errors.UnknownNameError, match="unknown model 'gur'; did you mean 'gru'"):
         world.permafrost.evaluate(["column+gur"], **quick)

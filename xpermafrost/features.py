@@ -324,7 +324,7 @@ def _columns(
         da = scenario_signal(ds["rlds"], statistics, method=method, length=length, step=step)
         return [(name, _fit(da, template))]
     if name.split(":")[0] == _SNOW:
-        return [(name, _fit(_snow_resistance(ds["snd"], name), template))]
+        return [(name, _fit(_snow_resistance(ds["snd"], name, step), template))]
     if ":" in name:
         return [(name, _fit(_derived(ds, name, statistics, step), template))]
     da = ds[name]
@@ -339,12 +339,12 @@ def _columns(
     return [(name, _fit(da, template))]
 
 
-def _snow_resistance(depth: xr.DataArray, name: str) -> xr.DataArray:
-    """Depth over conductivity, by the density of a snow class in the middle of the month."""
+def _snow_resistance(depth: xr.DataArray, name: str, step: str) -> xr.DataArray:
+    """Depth over conductivity, by the density of a snow class on the day, or in mid-month."""
     from .physics.snow import class_density, thermal_resistance
 
     kind = name.partition(":")[2] or "tundra"
-    day = depth[TIME].dt.dayofyear + 14
+    day = depth[TIME].dt.dayofyear + (14 if step == "month" else 0)
     return thermal_resistance(depth, class_density(depth, day, kind=kind))  # type: ignore[arg-type]
 
 
