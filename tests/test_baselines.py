@@ -164,8 +164,10 @@ def test_nothing_after_the_training_years_is_learned(ds, name):
 def test_places_are_found_by_label(ds, name, order):
     features = ("tas", "snd:memory6")
     fitted = fit_baseline(name, ds, train=TRAIN, spec=WindowSpec(length=3, features=features))
+    # columns of a block share their iterations: 5 mK, as simulate_soil says
+    tolerance = 5e-3 if name == "column" else 1e-4
     xr.testing.assert_allclose(
-        fitted.predict(ds.sel(band=order)), fitted.predict(ds).sel(band=order), atol=1e-4
+        fitted.predict(ds.sel(band=order)), fitted.predict(ds).sel(band=order), atol=tolerance
     )
 
 
@@ -184,7 +186,7 @@ def test_a_layer_without_observations_has_no_answer(ds):
     for name in BASELINES:
         out = predict(name, ds).isel(time=slice(24, None))
         assert out.isel(layer=slice(0, 3)).notnull().all(), name
-        if name != "ridge":
+        if name not in ("ridge", "column"):  # physics answers at every depth
             assert out.isel(layer=3).isnull().all(), name
 
 
