@@ -286,7 +286,7 @@ def test_freeze_state_is_the_bounded_balance_of_degree_days():
 
 
 def test_freeze_state_lags_the_air():
-    """In autumn the ground holds water under freezing air; in spring it holds ice under warm air."""
+    """Water is left in the ground under freezing air in autumn, ice under warm air in spring."""
     season = 6.0 * np.cos(2 * np.pi * (np.arange(48) - 6.5) / 12) - 1.0
     state = _state(season)
     autumn, spring = 12 + 10, 12 + 5  # November and June of the second year
