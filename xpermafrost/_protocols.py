@@ -28,7 +28,8 @@ class Protocol:
     """Every choice of an evaluation in one word.
 
     Attributes mirror the parameters of :func:`evaluate`; ``features`` that the Dataset lacks
-    are left out and named in the result's attributes.
+    are left out and named in the result's attributes. ``truth`` is whose soil temperature is
+    learned and scored: that of the ``"reference"``, or a climate model's own (``"esm"``).
     """
 
     models: tuple[str, ...]
@@ -38,12 +39,14 @@ class Protocol:
     test: Period | None = None
     features: tuple[str, ...] | None = None
     adjustment: str = "qdm"
+    truth: str = "reference"
     config: TrainingConfig = field(default_factory=TrainingConfig)
 
 
 #: Protocols by name; ``default`` takes the window of the time step. ``rahaman`` is the first study:
 #: 24 months, the next month's temperature, 2001-2018 against 2019-2023, its features and z, plain
-#: quantile mapping, 50 epochs, five nets.
+#: quantile mapping, 50 epochs, five nets. ``perfect-model`` learns a climate model's own historical
+#: run and is scored on the change in its scenarios.
 PROTOCOLS: dict[str, Protocol] = {
     "default": Protocol(models=("gru",), length=None, horizon=0),
     "rahaman": Protocol(
@@ -55,6 +58,14 @@ PROTOCOLS: dict[str, Protocol] = {
         features=RAHAMAN_FEATURES,
         adjustment="eqm",
         config=TrainingConfig(epochs=50, target="raw"),
+    ),
+    "perfect-model": Protocol(
+        models=("gru",),
+        length=None,
+        horizon=0,
+        test=("2081", "2100"),
+        adjustment="none",
+        truth="esm",
     ),
 }
 

@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from .schema import location_dims
+from .schema import SCENARIO, location_dims
 
 
 def scoreboard(scores: xr.Dataset) -> pd.DataFrame:
     """The scores as a table for people: pooled, per layer, skill, and the projected change.
+
+    Of a perfect-model test it holds, by scenario and model, change [K], its relative error [%] and
+    the RMSE of the months [K], each by layer.
 
     Examples
     --------
@@ -22,6 +25,8 @@ def scoreboard(scores: xr.Dataset) -> pd.DataFrame:
     >>> table.columns[0]
     'RMSE'
     """
+    if "change_relative_error_layer" in scores:
+        return _of_changes(scores)
     columns: dict[str, Any] = {"RMSE": scores["rmse_pooled"].values}
     if "rmse_pooled_low" in scores:
         columns["95 %"] = [
@@ -52,3 +57,28 @@ def scoreboard(scores: xr.Dataset) -> pd.DataFrame:
                     truth[f"{scenario} {label}"] = float(mean.isel(layer=k))
             table.loc["truth"] = truth
     return table
+
+
+def _of_changes(scores: xr.Dataset) -> pd.DataFrame:
+    """By scenario and model; the true change in a last row of each scenario."""
+    layers = [f"{float(d):.2f} m" for d in scores["depth"].values]
+    wanted = {
+        "change": scores["change_layer"],
+        "error %": 100.0 * scores["change_relative_error_layer"],
+        "RMSE": scores["rmse_layer"],
+    }
+    rows: dict[tuple[str, str], dict[str, float]] = {}
+    for scenario in scores["scenario"].values:
+        here = {SCENARIO: scenario}
+        for model in scores["model"].values:
+            rows[str(scenario), str(model)] = {
+                f"{name} {layer}": float(da.sel(here).sel(model=model).isel(layer=k))
+                for name, da in wanted.items()
+                for k, layer in enumerate(layers)
+            }
+        truth = scores["change_truth_layer"].sel(here)
+        rows[str(scenario), "truth"] = {
+            f"change {layer}": float(truth.isel(layer=k)) for k, layer in enumerate(layers)
+        }
+    index = pd.MultiIndex.from_tuples(list(rows), names=[SCENARIO, "model"])
+    return pd.DataFrame(list(rows.values()), index=index)

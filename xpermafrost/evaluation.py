@@ -27,6 +27,7 @@ from .errors import DataError
 from .experiment import reference_of
 from .fitted import Predictor
 from .hybrid import Fitted
+from .perfect_model import perfect_model
 from .preparation import Period, training_period
 from .projection import projected_changes
 from .schema import FREEZING_POINT, LAYER, TIME, location_dims, name_axis
@@ -59,16 +60,22 @@ def evaluate(
     Scores of all models are over the same months (or days): those where every model and the target
     have a value. Splits are by time only.
 
+    ``protocol="perfect-model"`` asks what a model makes of a climate that it has not seen. All
+    learn a climate model's own historical run (its last years, as many as the reference has, or
+    ``train``), forcing and soil temperature, and project its scenarios without any adjustment;
+    scored is the change in ``test``, by default 2081-2100, against its own soil temperature.
+
     Parameters
     ----------
     ds : Dataset
-        Canonical with ``tsl``, or an experiment Dataset.
+        Canonical with ``tsl``, or an experiment Dataset; for the perfect-model test one with
+        ``tsl_esm``, or a mapping of a climate model's runs, see :func:`perfect_model_experiment`.
     models : list of str, FittedModel or HybridModel, optional
         Networks to fit, ``"column+gru"`` for a hybrid, or what is fitted already; by
         default the protocol's.
     baselines : "all", list of str
         See :mod:`xpermafrost.baselines`; an empty list for none.
-    protocol : {"default", "rahaman"}
+    protocol : {"default", "rahaman", "perfect-model"}
         Where the other choices come from when they are not given.
     train, test : tuple of str, optional
         Years, as ``("2001", "2018")``; by default the last fifth of the years is the test.
@@ -76,9 +83,11 @@ def evaluate(
         As in :func:`xpermafrost.fit`.
     changes : "all", list of str, optional
         Scenarios for which the projected change 2081-2100 is given for every model and
-        baseline, beside the truth where the Dataset is simulated.
+        baseline, beside the truth where the Dataset is simulated. For the perfect-model test
+        the scenarios that are scored, by default all.
     bootstrap : int
-        Resamples of whole years for the 95 % intervals; 0 for none.
+        Resamples of whole years for the 95 % intervals; 0 for none. The perfect-model test has
+        no intervals: its members show how far seeds agree.
 
     Returns
     -------
@@ -90,6 +99,15 @@ def evaluate(
         ``rmse_difference (model, baseline)`` with ``_low`` and ``_high``: negative throughout
         the interval means that the model beats the baseline; ``change (model, scenario,
         location..., layer)``, ``change_truth``.
+
+        For the perfect-model test: ``change``, ``change_truth``, ``change_error`` [K] and
+        ``change_relative_error`` ``(model, scenario, location..., layer)``; over all locations
+        ``change_layer``, ``change_bias_layer``, ``change_rmse_layer`` [K] and, over the mean true
+        change, ``change_relative_bias_layer`` and ``change_relative_error_layer`` ``(model,
+        scenario, layer)``; ``level_change``, ``level_change_truth`` and ``level_change_error``
+        with ``warming_level``, the 20 years in which the scenario's air over the locations first is
+        1, 2, 3, ... K warmer than the record; ``rmse`` of the months; ``member_change`` and
+        ``member_spread``, the largest departure of a member from their mean over the true change.
 
     Raises
     ------
@@ -106,6 +124,26 @@ def evaluate(
     True
     """
     plan = PROTOCOLS[choose("protocol", protocol, PROTOCOLS)]
+    if plan.truth == "esm":
+        if step not in (None, "month"):
+            raise DataError(f"protocol={protocol!r} is monthly, as scenarios are; got {step!r}.")
+        return perfect_model(
+            ds,
+            models,
+            baselines=baselines,
+            train=train,
+            test=test,
+            scenarios="all" if changes is None else changes,
+            length=length,
+            horizon=horizon,
+            features=features,
+            members=members,
+            seed=seed,
+            config=config,
+            device=device,
+            jobs=jobs,
+            progress=progress,
+        )
     if models is None:
         models = plan.models
     models = [models] if isinstance(models, str | Fitted) else list(models)
@@ -155,8 +193,13 @@ def score(
     test: tuple[np.datetime64, np.datetime64],
     bootstrap: int = 500,
     seed: int = 0,
+    course: xr.DataArray | None = None,
 ) -> xr.Dataset:
-    """Scores of fitted predictors over the time of ``test``; see :func:`evaluate`."""
+    """Scores of fitted predictors over the time of ``test``; see :func:`evaluate`.
+
+    Skill is measured against ``course``, a :func:`~xpermafrost.climatology.climatology` [K]; by
+    default that of the time before the test.
+    """
     step = predictors[0].spec.step
     span = {TIME: slice(*test)}
     truth = (ds["tsl"].sel(span).compute().astype("float64") - FREEZING_POINT).drop_attrs(
@@ -178,7 +221,7 @@ def score(
         why = f" {empty} have none at all." if empty else ""
         raise DataError(f"no test {step} where the target and every model have a value.{why}")
     error = (predicted - truth).transpose("model", *truth.dims)
-    references = _reference_errors(ds, truth, test, step)
+    references = _reference_errors(ds, truth, test, step, course)
     places = location_dims(truth)
     out = xr.Dataset()
     for suffix, dims in (
@@ -199,14 +242,21 @@ def score(
 
 
 def _reference_errors(
-    ds: xr.Dataset, truth: xr.DataArray, test: tuple[np.datetime64, np.datetime64], step: str
+    ds: xr.Dataset,
+    truth: xr.DataArray,
+    test: tuple[np.datetime64, np.datetime64],
+    step: str,
+    course: xr.DataArray | None,
 ) -> Mapping[str, xr.DataArray]:
     """Squared errors that skills are measured against: past climatology and the step before."""
     target = ds["tsl"].drop_attrs(deep=False).compute().astype("float64") - FREEZING_POINT
-    before = target.sel({TIME: target[TIME] < test[0]})
-    course = usual(climatology(before, step=step), truth[TIME])
+    if course is None:
+        before = target.sel({TIME: target[TIME] < test[0]})
+        floor = usual(climatology(before, step=step), truth[TIME])
+    else:
+        floor = usual(course.drop_attrs(), truth[TIME]) - FREEZING_POINT
     last = target.shift({TIME: 1}).sel({TIME: truth[TIME]})
-    return {"climatology": (course - truth) ** 2, "persistence": (last - truth) ** 2}
+    return {"climatology": (floor - truth) ** 2, "persistence": (last - truth) ** 2}
 
 
 def _metrics(
