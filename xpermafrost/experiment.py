@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,18 +9,24 @@ import pandas as pd
 import xarray as xr
 
 from ._checks import check_monthly, check_steps, choose, month_index
-from .errors import DimensionError, PermafrostWarning, RegionError, ScenarioError, unknown_name
+from ._scenario_names import absent, choose_scenarios, scenarios_of
+from ._scenario_places import (
+    is_gridded,
+    on_the_grid,
+    on_the_layers,
+    same_layers,
+    same_locations,
+)
+from .errors import DimensionError, ScenarioError
 from .region_files import as_regions
 from .regions import reduce
 from .sampling import sample_points
 from .schema import (
     HISTORICAL,
-    LAYER,
     REFERENCE,
     SCENARIO,
     STEPS,
     TIME,
-    layer_bounds,
     location_dims,
     name_axis,
 )
@@ -75,8 +80,8 @@ def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
     parts = {REFERENCE: reference, **scenarios}
     parts = {name: _first_of_month(ds, name) for name, ds in parts.items()}
     for name, ds in scenarios.items():
-        _same_locations(reference, ds, name)
-        _same_layers(reference, ds, name)
+        same_locations(reference, ds, name)
+        same_layers(reference, ds, name)
     union = parts[REFERENCE].indexes[TIME]
     for ds in parts.values():
         union = union.union(ds.indexes[TIME])
@@ -153,37 +158,6 @@ def _of_reference(ds: xr.Dataset, union: pd.DatetimeIndex) -> dict[str, xr.DataA
     return static
 
 
-def _same_locations(reference: xr.Dataset, other: xr.Dataset, name: str) -> None:
-    want, found = location_dims(_timed(reference)), location_dims(_timed(other))
-    if set(want) != set(found):
-        raise RegionError(
-            f"the reference has the location dims {want}, {name!r} has {found}. Reduce both to the "
-            "same regions, or use era5.permafrost.with_scenarios(esm, regions=...)."
-        )
-    for dim in want:
-        if not np.array_equal(reference[dim].values, other[dim].values):
-            raise RegionError(
-                f"the reference and {name!r} differ along {dim!r}: "
-                f"{reference[dim].values[:6].tolist()} and {other[dim].values[:6].tolist()}."
-            )
-
-
-def _same_layers(reference: xr.Dataset, other: xr.Dataset, name: str) -> None:
-    if LAYER not in reference.dims or LAYER not in other.dims:
-        return
-    want, found = layer_bounds(reference), layer_bounds(other)
-    if want.shape != found.shape or not np.allclose(want, found, atol=1e-6):
-        raise DimensionError(
-            f"the reference has layers {want.tolist()} m, {name!r} has {found.tolist()} m. A layer "
-            "is known by its bounds, so these cannot stand side by side. Type "
-            f"xp.remap_layers({name}, reference), or leave them out: ds.drop_dims('layer')."
-        )
-
-
-def _timed(ds: xr.Dataset) -> xr.Dataset:
-    return ds[[name for name, da in ds.data_vars.items() if TIME in da.dims]]
-
-
 def as_experiment(obj: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> xr.Dataset:
     """An experiment Dataset from a Dataset, a dict or a DataTree with a ``reference``.
 
@@ -226,18 +200,11 @@ def reference_of(ds: xr.Dataset, *, every: str = "month") -> xr.Dataset:
     return part.drop_vars([SCENARIO, "period_start", "period_end"], errors="ignore")
 
 
-def scenarios_of(ds: xr.Dataset) -> list[str]:
-    """Names of the scenarios that can be projected: all but ``reference`` and ``historical``."""
-    if SCENARIO not in ds.dims:
-        return []
-    return [str(s) for s in ds[SCENARIO].values if s not in (REFERENCE, HISTORICAL)]
-
-
 def series_of(ds: xr.Dataset, scenario: str) -> xr.Dataset:
     """A climate model's forcing: ``historical``, where there is one, continued by ``scenario``."""
     available = scenarios_of(ds)
     if scenario not in available:
-        raise _absent(scenario, available)
+        raise absent(scenario, available)
     names = [
         n for n, da in ds.data_vars.items() if SCENARIO in da.dims and not _is_not_forcing(str(n))
     ]
@@ -264,58 +231,6 @@ def series_of(ds: xr.Dataset, scenario: str) -> xr.Dataset:
             return joined
     part = part.sel({TIME: slice(start, end)})
     return part.drop_vars([SCENARIO, "period_start", "period_end"], errors="ignore")
-
-
-def _absent(scenario: str, available: list[str]) -> ScenarioError:
-    return ScenarioError(str(unknown_name("scenario", scenario, available)))
-
-
-def choose_scenarios(
-    ds: xr.Dataset,
-    *,
-    rcp: str | float | list[str] | None = None,
-    ssp: str | list[str] | None = None,
-    scenario: str | list[str] | None = None,
-) -> list[str]:
-    """Names of the scenarios asked for by ``rcp="8.5"``, ``ssp="585"`` or ``scenario="rcp85"``.
-
-    ``"all"`` takes every one of its kind; nothing at all takes every scenario.
-
-    Raises
-    ------
-    ScenarioError
-        If one is absent, with the close matches.
-
-    Examples
-    --------
-    >>> from xpermafrost.testing import experiment
-    >>> choose_scenarios(experiment(), rcp="8.5")
-    ['rcp85']
-    """
-    available = scenarios_of(ds)
-    if not available:
-        raise ScenarioError(
-            "no scenario to project: the Dataset has only a reference. "
-            "Join scenarios first: xp.combine(reference, rcp85=...)."
-        )
-    wanted: list[str] = []
-    for prefix, given in (("rcp", rcp), ("ssp", ssp), ("", scenario)):
-        if given is None:
-            continue
-        for item in given if isinstance(given, list | tuple | np.ndarray) else [given]:
-            if item == "all":
-                wanted += [name for name in available if name.startswith(prefix)]
-            else:
-                digits = str(item).lower().removeprefix(prefix) if prefix else str(item)
-                tail = digits.replace(".", "").replace("-", "") if prefix else digits
-                wanted.append(f"{prefix}{tail}")
-    wanted = wanted or ([] if any(x is not None for x in (rcp, ssp, scenario)) else available)
-    for name in wanted:
-        if name not in available:
-            raise _absent(name, available)
-    if not wanted:
-        raise ScenarioError(f"no scenario of that kind; the Dataset has {available}.")
-    return list(dict.fromkeys(wanted))
 
 
 def with_scenarios(
@@ -363,77 +278,25 @@ def with_scenarios(
         scenarios = {str(n): child.to_dataset() for n, child in scenarios.children.items()}
     if regions is not None:
         regions = as_regions(regions)
-        if _is_gridded(reference):
+        if is_gridded(reference):
             reference = reduce(reference, regions)
     parts = {}
     for name, raw in scenarios.items():
         ds = standardize(raw)
-        if _is_gridded(ds):
+        if is_gridded(ds):
             if regions is not None:
                 ds = reduce(ds, regions, land=land)
             elif "station" in reference.dims:
                 ds = sample_points(ds, reference, method=sampling)
-            elif _is_gridded(reference):
-                ds = _on_the_grid(ds, reference, sampling)
+            elif is_gridded(reference):
+                ds = on_the_grid(ds, reference, sampling)
             else:
                 raise DimensionError(
                     f"scenario {name!r} is gridded and the reference has dims "
                     f"{tuple(reference.dims)}; pass regions=xp.alaska_bands() or your own."
                 )
-        parts[name] = _on_the_layers(reference, ds, name)
+        parts[name] = on_the_layers(reference, ds, name)
     return combine(reference, **parts)
-
-
-def _is_gridded(ds: xr.Dataset) -> bool:
-    return {"lat", "lon"} <= set(ds.dims)
-
-
-def _on_the_grid(ds: xr.Dataset, reference: xr.Dataset, sampling: str) -> xr.Dataset:
-    from .regridding import regrid
-
-    keep = [n for n, da in ds.data_vars.items() if TIME in da.dims]
-    method = {"linear": "bilinear", "nearest": "nearest"}[sampling]
-    out = regrid(ds[keep], reference, method=method)
-    # the very numbers of the reference: places are joined by label
-    return out.assign_coords({dim: reference[dim] for dim in ("lat", "lon")})
-
-
-def _on_the_layers(reference: xr.Dataset, ds: xr.Dataset, name: str) -> xr.Dataset:
-    """Variables of ``ds`` on the reference's soil layers; what cannot be brought there is said."""
-    from .depth import remap_layers
-
-    try:
-        _same_layers(reference, ds, name)
-        return ds
-    except DimensionError:
-        pass
-    want = layer_bounds(reference)
-    if not np.all(want[:, 1] > want[:, 0]):
-        layered = [str(n) for n, da in ds.data_vars.items() if LAYER in da.dims]
-        found = layer_bounds(ds).round(3).tolist()
-        warnings.warn(
-            f"{name!r} has {layered} on layers {found} m; the reference has sensors at points, "
-            "onto which layers are not remapped. They are left out.",
-            PermafrostWarning,
-            stacklevel=3,
-        )
-        return ds.drop_dims(LAYER)
-    out = remap_layers(ds, reference)
-    covered = out["depth_covered"].values
-    if np.any(covered < 1.0 - 1e-6):
-        part = ", ".join(
-            f"{top:g}-{bottom:g} m: {share:.0%}"
-            for (top, bottom), share in zip(want, covered, strict=True)
-            if share < 1.0 - 1e-6
-        )
-        warnings.warn(
-            f"{name!r} covers the reference's soil layers in part only ({part}); they hold what "
-            "it covers, and nothing where that is 0 %. To carry its deepest layer on, type "
-            "xp.remap_layers(esm, reference, below='deepest') before.",
-            PermafrostWarning,
-            stacklevel=3,
-        )
-    return out.drop_vars("depth_covered")
 
 
 __all__ = [
