@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .region_files import as_regions
     from .regions import LatitudeBands, alaska_bands, reduce, region_weights
     from .regridding import make_grid, regrid, regrid_weights
+    from .scenario_checks import check_scenarios
     from .schema import VARIABLES, layer_coords
     from .sources import identify, open_cmip, open_dataset, open_raw, standardize
     from .training import TrainingConfig, fit
@@ -49,6 +50,7 @@ _HOMES = {
     "WindowSpec": "windows",
     "alaska_bands": "regions",
     "as_regions": "region_files",
+    "check_scenarios": "scenario_checks",
     "combine": "experiment",
     "evaluate": "evaluation",
     "fit": "training",
@@ -93,6 +95,7 @@ __all__ = [
     "alaska_bands",
     "as_regions",
     "bias",
+    "check_scenarios",
     "combine",
     "datasets",
     "diagnostics",

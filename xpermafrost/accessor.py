@@ -16,6 +16,7 @@ from ._accessor_diagnostics import OfArray, OfDataset
 if TYPE_CHECKING:
     from .fitted import FittedModel, Predictor
     from .hybrid import Fitted
+    from .scenario_checks import ScenarioReport
     from .training import TrainingConfig
 
 Period = tuple[str, str]
@@ -168,6 +169,12 @@ class PermafrostDataset(_Files, OfDataset):
 
         return with_scenarios(self._obj, scenarios, regions=regions, land=land, sampling=sampling)
 
+    def check_scenarios(self) -> ScenarioReport:
+        """Whether scenarios differ, and what is wrong; see :func:`xpermafrost.check_scenarios`."""
+        from .scenario_checks import check_scenarios
+
+        return check_scenarios(self._obj)
+
     def fit(
         self,
         model: str | type = "gru",
@@ -298,6 +305,12 @@ class PermafrostDataArray(_Files, OfArray):
 
     def __init__(self, obj: xr.DataArray) -> None:
         self._obj = obj
+
+    def check_scenarios(self) -> ScenarioReport:
+        """Whether scenarios differ, and what is wrong; see :func:`xpermafrost.check_scenarios`."""
+        from .scenario_checks import check_scenarios
+
+        return check_scenarios(self._obj)
 
     def reduce(
         self,
