@@ -69,7 +69,7 @@ LAYERS = (
     ("fitted",),
     ("training", "_training_loop"),
     ("baselines", "_column_baseline", "_equilibrium_baselines"),
-    ("hybrid",),
+    ("hybrid", "persistence", "_state_archive"),
     ("projection",),
     ("evaluation", "_protocols", "_scoreboard", "validation", "explain"),
     (
