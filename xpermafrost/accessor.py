@@ -158,7 +158,7 @@ class PermafrostDataset(_Files, OfDataset):
 
     def with_scenarios(
         self,
-        scenarios: Mapping[str, xr.Dataset] | xr.DataTree,
+        scenarios: Mapping[str, xr.Dataset | Mapping[str, xr.Dataset]] | xr.DataTree,
         *,
         regions: Any = None,
         land: xr.DataArray | None = None,
@@ -219,6 +219,7 @@ class PermafrostDataset(_Files, OfDataset):
         rcp: str | float | Sequence[str] | None = None,
         ssp: str | float | Sequence[str] | None = None,
         scenario: str | Sequence[str] | None = None,
+        esm: str | Sequence[str] | None = None,
         method: str = "qdm",
         reference_period: tuple[str, str] | None = None,
         extend: str | None = None,
@@ -239,6 +240,7 @@ class PermafrostDataset(_Files, OfDataset):
             rcp=rcp,
             ssp=ssp,
             scenario=scenario,
+            esm=esm,
             method=method,
             reference_period=reference_period,
             extend=extend,

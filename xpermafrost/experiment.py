@@ -9,7 +9,17 @@ import pandas as pd
 import xarray as xr
 
 from ._checks import check_monthly, check_steps, choose, month_index
-from ._scenario_names import absent, choose_scenarios, scenarios_of
+from ._scenario_axes import along, with_realizations
+from ._scenario_names import (
+    ESM,
+    REALIZATION,
+    RUNS,
+    absent,
+    check_one_run,
+    choose_scenarios,
+    naming,
+    scenarios_of,
+)
 from ._scenario_places import (
     is_gridded,
     on_the_grid,
@@ -31,8 +41,11 @@ from .schema import (
     name_axis,
 )
 
+#: A scenario, or the scenarios of one climate model by name.
+Scenario = xr.Dataset | Mapping[str, xr.Dataset]
 
-def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
+
+def combine(reference: xr.Dataset, **scenarios: Scenario) -> xr.Dataset:
     """Join a reference and scenario Datasets into one experiment Dataset.
 
     Months are joined by (year, month), never by the stamp. Forcing gets a dimension
@@ -41,17 +54,24 @@ def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
     belong to the reference and have no scenario; a scenario's own soil temperature, where
     there is one, is kept as ``tsl_esm``. Lazy on dask.
 
+    Of several climate models the forcing also has a dimension ``esm``, and it is NaN where a
+    model lacks a scenario; ``ds.sel(esm=...)`` is the experiment of one of them. Runs of one model
+    from different initial states, along ``member`` or ``realization``, become ``realization``.
+
     Parameters
     ----------
     reference : Dataset
         Canonical monthly forcing, static fields and, for fitting, ``tsl``.
-    **scenarios : Dataset
-        Canonical monthly Datasets on the same locations.
+    **scenarios : Dataset, or mapping of Dataset
+        Canonical monthly Datasets on the same locations, by scenario:
+        ``combine(era5, historical=..., rcp85=...)``; of several models by model and scenario:
+        ``combine(era5, **{"GFDL-ESM2M": {"historical": ..., "rcp85": ...}, "CCSM4": {...}})``.
 
     Returns
     -------
     Dataset
-        With coordinates ``period_start`` and ``period_end`` along ``scenario``.
+        With coordinates ``period_start`` and ``period_end`` along ``scenario`` (and ``esm``,
+        ``realization``): NaT for what is not there.
 
     Raises
     ------
@@ -60,9 +80,9 @@ def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
     RegionError
         If locations differ.
     DimensionError
-        If layers differ.
+        If layers differ, or some models have realizations and others not.
     ScenarioError
-        If no scenario was given.
+        If no scenario was given, or scenarios stand beside climate models.
 
     Examples
     --------
@@ -77,6 +97,56 @@ def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
         )
     if REFERENCE in scenarios:
         raise ScenarioError("'reference' is the first argument's name; rename the scenario.")
+    if any(not isinstance(part, xr.Dataset) for part in scenarios.values()):
+        return _of_models(reference, scenarios)
+    single = {name: with_realizations(ds) for name, ds in scenarios.items()}  # type: ignore[arg-type]
+    if any(REALIZATION in ds.dims for ds in single.values()):
+        return _of_realizations(reference, single)
+    return _of_runs(reference, single)
+
+
+def _of_models(reference: xr.Dataset, models: Mapping[str, Scenario]) -> xr.Dataset:
+    """Experiments of climate models along ``esm``."""
+    parts = {}
+    for name, runs in models.items():
+        if isinstance(runs, xr.Dataset):
+            nested = [n for n, other in models.items() if not isinstance(other, xr.Dataset)]
+            raise ScenarioError(
+                f"{name!r} is a Dataset, {nested[0]!r} holds scenarios: give scenarios, or climate "
+                f"models with their scenarios: {{{nested[0]!r}: {{'rcp85': ...}}, 'name of the "
+                f"other model': {{{name!r}: ...}}}}."
+            )
+        with naming(name):
+            parts[name] = combine(reference, **runs)
+    without = [name for name, ds in parts.items() if REALIZATION not in ds.dims]
+    if without and len(without) < len(parts):
+        raise DimensionError(
+            f"climate model {without[0]!r} has no dimension 'realization', others have. Give it "
+            "the name of its run: ds.expand_dims(realization=['r1i1p1f1'])."
+        )
+    return along(ESM, parts)
+
+
+def _of_realizations(reference: xr.Dataset, scenarios: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Experiments of the runs of one model along ``realization``: each of what has its name."""
+    every: dict[object, None] = {}
+    for ds in scenarios.values():
+        if REALIZATION in ds.dims:
+            every.update(dict.fromkeys(ds[REALIZATION].values.tolist()))
+    parts = {}
+    for label in every:
+        runs = {}
+        for name, ds in scenarios.items():
+            if REALIZATION not in ds.dims:
+                runs[name] = ds
+            elif label in ds[REALIZATION].values:
+                runs[name] = ds.sel({REALIZATION: label}, drop=True)
+        parts[str(label)] = _of_runs(reference, runs)
+    return along(REALIZATION, parts)
+
+
+def _of_runs(reference: xr.Dataset, scenarios: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """The experiment of one run of one climate model."""
     parts = {REFERENCE: reference, **scenarios}
     parts = {name: _first_of_month(ds, name) for name, ds in parts.items()}
     for name, ds in scenarios.items():
@@ -158,8 +228,10 @@ def _of_reference(ds: xr.Dataset, union: pd.DatetimeIndex) -> dict[str, xr.DataA
     return static
 
 
-def as_experiment(obj: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> xr.Dataset:
+def as_experiment(obj: xr.Dataset | xr.DataTree | Mapping[str, Scenario]) -> xr.Dataset:
     """An experiment Dataset from a Dataset, a dict or a DataTree with a ``reference``.
+
+    Beside it stand scenarios, or climate models that hold scenarios.
 
     Examples
     --------
@@ -170,15 +242,23 @@ def as_experiment(obj: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> x
     """
     if isinstance(obj, xr.Dataset):
         return obj
-    if isinstance(obj, xr.DataTree):
-        obj = {str(name): child.to_dataset() for name, child in obj.children.items()}
+    obj = _as_mapping(obj)
     if REFERENCE not in obj:
         raise ScenarioError(
             f"an experiment needs a 'reference'; found {sorted(obj)}. "
             "Type {'reference': era5, 'rcp85': esm}."
         )
-    rest = {name: ds for name, ds in obj.items() if name != REFERENCE}
-    return combine(obj[REFERENCE], **rest)
+    rest = {name: part for name, part in obj.items() if name != REFERENCE}
+    return combine(obj[REFERENCE], **rest)  # type: ignore[arg-type]
+
+
+def _as_mapping(obj: xr.DataTree | Mapping[str, Scenario]) -> Mapping[str, Scenario]:
+    if not isinstance(obj, xr.DataTree):
+        return obj
+    return {
+        str(name): _as_mapping(child) if child.children else child.to_dataset()  # type: ignore[misc]
+        for name, child in obj.children.items()
+    }
 
 
 def reference_of(ds: xr.Dataset, *, every: str = "month") -> xr.Dataset:
@@ -193,6 +273,8 @@ def reference_of(ds: xr.Dataset, *, every: str = "month") -> xr.Dataset:
             "make the experiment with xp.combine(reference, **scenarios)."
         )
     keep = [n for n in ds.data_vars if n == "tsl" or not _is_not_forcing(str(n))]
+    # every run stands beside the same reference
+    ds = ds.isel({dim: 0 for dim in RUNS if dim in ds.dims}, drop=True)
     part = ds[keep].sel({SCENARIO: REFERENCE}, drop=False)
     start, end = part["period_start"].values, part["period_end"].values
     part = part.sel({TIME: slice(start, end)})
@@ -202,6 +284,7 @@ def reference_of(ds: xr.Dataset, *, every: str = "month") -> xr.Dataset:
 
 def series_of(ds: xr.Dataset, scenario: str) -> xr.Dataset:
     """A climate model's forcing: ``historical``, where there is one, continued by ``scenario``."""
+    check_one_run(ds, step="a climate model's series")
     available = scenarios_of(ds)
     if scenario not in available:
         raise absent(scenario, available)
@@ -210,7 +293,7 @@ def series_of(ds: xr.Dataset, scenario: str) -> xr.Dataset:
     ]
     part = ds[names].sel({SCENARIO: scenario}, drop=False)
     start, end = part["period_start"].values, part["period_end"].values
-    if HISTORICAL in ds[SCENARIO].values:
+    if _has_history(ds):
         past = ds[names].sel({SCENARIO: HISTORICAL}, drop=False)
         # a history that runs on into the scenario ends where the scenario begins
         eve = (pd.Timestamp(start.item()) - pd.DateOffset(months=1)).to_datetime64()
@@ -233,9 +316,15 @@ def series_of(ds: xr.Dataset, scenario: str) -> xr.Dataset:
     return part.drop_vars([SCENARIO, "period_start", "period_end"], errors="ignore")
 
 
+def _has_history(ds: xr.Dataset) -> bool:
+    if HISTORICAL not in ds[SCENARIO].values:
+        return False
+    return bool(ds["period_start"].sel({SCENARIO: HISTORICAL}).notnull())
+
+
 def with_scenarios(
     reference: xr.Dataset,
-    scenarios: Mapping[str, xr.Dataset] | xr.DataTree,
+    scenarios: Mapping[str, Scenario] | xr.DataTree,
     *,
     regions: object | None = None,
     land: xr.DataArray | None = None,
@@ -253,7 +342,8 @@ def with_scenarios(
         Canonical; gridded, regional or stations.
     scenarios : mapping or DataTree of Dataset
         By name: ``{"historical": ..., "rcp85": ...}``, in any source that
-        :func:`standardize` reads; :func:`open_cmip` makes such a mapping.
+        :func:`standardize` reads; :func:`open_cmip` makes such a mapping. Of several climate
+        models: ``{"GFDL-ESM2M": {"historical": ..., "rcp85": ...}, "CCSM4": {...}}``.
     regions : LatitudeBands, Polygons, or what :func:`as_regions` reads, optional
         Needed where the reference holds regions and a scenario is gridded.
     land : DataArray, optional
@@ -274,14 +364,13 @@ def with_scenarios(
     from .sources import standardize
 
     choose("sampling", sampling, ("linear", "nearest"))
-    if isinstance(scenarios, xr.DataTree):
-        scenarios = {str(n): child.to_dataset() for n, child in scenarios.children.items()}
+    scenarios = _as_mapping(scenarios)
     if regions is not None:
         regions = as_regions(regions)
         if is_gridded(reference):
             reference = reduce(reference, regions)
-    parts = {}
-    for name, raw in scenarios.items():
+
+    def bring(name: str, raw: xr.Dataset) -> xr.Dataset:
         ds = standardize(raw)
         if is_gridded(ds):
             if regions is not None:
@@ -295,7 +384,15 @@ def with_scenarios(
                     f"scenario {name!r} is gridded and the reference has dims "
                     f"{tuple(reference.dims)}; pass regions=xp.alaska_bands() or your own."
                 )
-        parts[name] = on_the_layers(reference, ds, name)
+        return on_the_layers(reference, ds, name)
+
+    parts: dict[str, Scenario] = {}
+    for name, part in scenarios.items():
+        if isinstance(part, xr.Dataset):
+            parts[name] = bring(name, part)
+            continue
+        with naming(name):
+            parts[name] = {label: bring(label, raw) for label, raw in part.items()}
     return combine(reference, **parts)
 
 
