@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from .depth import remap_layers
     from .evaluation import evaluate, scoreboard
     from .experiment import combine, with_scenarios
-    from .fitted import FittedModel, load_model
+    from .fitted import FittedModel
     from .gis import from_cf, to_cf, to_geotiff, to_netcdf, to_profiles, to_vector
-    from .hybrid import fit_hybrid
+    from .hybrid import fit_hybrid, fit_persistence, load_model
     from .models import MODELS, register_model
     from .polygons import Polygons
     from .projection import project
@@ -56,10 +56,11 @@ _HOMES = {
     "fit": "training",
     "fit_baseline": "baselines",
     "fit_hybrid": "hybrid",
+    "fit_persistence": "hybrid",
     "from_cf": "gis",
     "identify": "sources",
     "layer_coords": "schema",
-    "load_model": "fitted",
+    "load_model": "hybrid",
     "make_grid": "regridding",
     "open_cmip": "sources",
     "open_dataset": "sources",
@@ -103,6 +104,7 @@ __all__ = [
     "fit",
     "fit_baseline",
     "fit_hybrid",
+    "fit_persistence",
     "from_cf",
     "identify",
     "layer_coords",

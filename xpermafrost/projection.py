@@ -26,7 +26,7 @@ from .forcing import (
     scenario_forcing,
     scenario_has,
 )
-from .hybrid import HybridModel, fit_named
+from .hybrid import Fitted, fit_named
 from .preparation import Period
 from .schema import FREEZING_POINT, LAYER, SCENARIO, TIME, name_axis
 from .training import TrainingConfig
@@ -61,7 +61,7 @@ def project(
     ----------
     ds : Dataset
         An experiment Dataset of one or several climate models, see :func:`xpermafrost.combine`.
-    model : str, FittedModel, HybridModel or FittedBaseline
+    model : str, FittedModel, HybridModel, PersistenceModel or FittedBaseline
         What was fitted, or the name of a network, hybrid (``"column+gru"``) or baseline that is
         first fitted on the reference.
     rcp, ssp, scenario : str, list of str, or "all"
@@ -140,7 +140,7 @@ def project(
             f"has steps of a {model.spec.step}. Fit one of months, or give it daily forcing of "
             "your own: model.predict(ds)."
         )
-    if members == "all" and not isinstance(model, FittedModel | HybridModel):
+    if members == "all" and not isinstance(model, Fitted):
         raise DataError(f"{model.name!r} has no members; leave members='all' out.")
     start = future_start(ds)
     notes: dict[str, None] = {}
@@ -185,7 +185,7 @@ def _one(
         raw = model.features(forcing)
         out = model.predict_features(raw, index=index, members=members, device=device)
         return out.sel(future), model.outside_range(raw).sel(future)
-    if isinstance(model, HybridModel):
+    if isinstance(model, Fitted):
         out = model.predict(forcing, members=members, device=device).sel(future)
         return out, model.outside_training_range(forcing).sel(future)
     out = model.predict(forcing).sel(future)
