@@ -49,6 +49,8 @@ LAYERS = (
         "_scenario_tests",
         "_scenario_climate",
         "scenario_checks",
+        "consistency",
+        "soil_water",
         "preparation",
         "products",
         "checkpoint",

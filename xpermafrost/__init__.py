@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from . import plot as plot
     from . import recipes as recipes
     from .baselines import BASELINES, fit_baseline
+    from .consistency import make_consistent
     from .depth import remap_layers
     from .evaluation import evaluate, scoreboard
     from .experiment import combine, with_scenarios
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .regridding import make_grid, regrid, regrid_weights
     from .scenario_checks import check_scenarios
     from .schema import VARIABLES, layer_coords
+    from .soil_water import split_soil_water
     from .sources import identify, open_cmip, open_dataset, open_raw, standardize
     from .training import TrainingConfig, fit
     from .validation import validate
@@ -61,6 +63,7 @@ _HOMES = {
     "identify": "sources",
     "layer_coords": "schema",
     "load_model": "hybrid",
+    "make_consistent": "consistency",
     "make_grid": "regridding",
     "open_cmip": "sources",
     "open_dataset": "sources",
@@ -73,6 +76,7 @@ _HOMES = {
     "regrid_weights": "regridding",
     "remap_layers": "depth",
     "scoreboard": "evaluation",
+    "split_soil_water": "soil_water",
     "standardize": "sources",
     "to_cf": "gis",
     "to_geotiff": "gis",
@@ -109,6 +113,7 @@ __all__ = [
     "identify",
     "layer_coords",
     "load_model",
+    "make_consistent",
     "make_grid",
     "open_cmip",
     "open_dataset",
@@ -124,6 +129,7 @@ __all__ = [
     "regrid_weights",
     "remap_layers",
     "scoreboard",
+    "split_soil_water",
     "standardize",
     "to_cf",
     "to_geotiff",

@@ -175,6 +175,12 @@ class PermafrostDataset(_Files, OfDataset):
 
         return check_scenarios(self._obj)
 
+    def make_consistent(self) -> xr.Dataset:
+        """Correct what cannot be after adjustment; see :func:`xpermafrost.make_consistent`."""
+        from .consistency import make_consistent
+
+        return make_consistent(self._obj)
+
     def fit(
         self,
         model: str | type = "gru",
