@@ -7,8 +7,10 @@ import pytest
 
 import xpermafrost as xp
 from xpermafrost import testing
-from xpermafrost.errors import DataError, LeakageError, MissingVariableError
+from xpermafrost._state_archive import pack
+from xpermafrost.errors import CheckpointError, DataError, LeakageError, MissingVariableError
 from xpermafrost.hybrid import COLUMN, fit_hybrid
+from xpermafrost.persistence import learn_damping
 
 SMALL = {
     "length": 12,
@@ -50,6 +52,29 @@ def test_no_month_after_training_is_looked_at(world, hybrid):
     )
     other = fit_hybrid(spoilt, "gru", train=("2001", "2006"), **SMALL)
     np.testing.assert_array_equal(other.predict(reference), hybrid.predict(reference))
+
+
+def test_it_is_saved_and_loaded_bit_equal(world, hybrid, tmp_path):
+    reference = xp.experiment.reference_of(world)
+    hybrid.save(tmp_path / "hybrid.xpm")
+    again = xp.load_model(tmp_path / "hybrid.xpm")
+    assert again.id == hybrid.id
+    assert again.spec == hybrid.spec
+    np.testing.assert_array_equal(again.predict(reference), hybrid.predict(reference))
+    with pytest.raises(FileExistsError, match="not overwritten silently"):
+        again.save(tmp_path / "hybrid.xpm")
+    both = xp.hybrid.PersistenceModel(model=again, damping=learn_damping(
+        reference["tsl"] * 0.0 + 1.0, slice("2005", "2006"), step="month"
+    ))  # fmt: skip
+    both.save(tmp_path / "both.xpm")
+    loaded = xp.load_model(tmp_path / "both.xpm")
+    assert loaded.name == "column+gru+persistence"
+    np.testing.assert_array_equal(loaded.predict(reference), both.predict(reference))
+
+
+def test_what_is_not_data_is_not_saved():
+    with pytest.raises(CheckpointError, match="a function is not saved: fit again"):
+        pack({"run": pack}, {}, {})
 
 
 def test_it_is_projected_and_evaluated_as_a_network(world, hybrid):

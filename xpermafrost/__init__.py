@@ -19,19 +19,32 @@ if TYPE_CHECKING:
     from . import plot as plot
     from . import recipes as recipes
     from .baselines import BASELINES, fit_baseline
+    from .concentrations import ghg_concentrations, with_concentrations
+    from .consistency import make_consistent
     from .depth import remap_layers
+    from .ensembles import (
+        anomalies,
+        ensemble_mean,
+        ensemble_quantiles,
+        period_means,
+        split_spread,
+    )
     from .evaluation import evaluate, scoreboard
     from .experiment import combine, with_scenarios
-    from .fitted import FittedModel, load_model
+    from .fitted import FittedModel
+    from .forcing import adjust_scenarios
     from .gis import from_cf, to_cf, to_geotiff, to_netcdf, to_profiles, to_vector
-    from .hybrid import fit_hybrid
+    from .global_warming import at_warming_levels, warming_level_years
+    from .hybrid import fit_hybrid, fit_persistence, load_model
     from .models import MODELS, register_model
     from .polygons import Polygons
     from .projection import project
     from .region_files import as_regions
     from .regions import LatitudeBands, alaska_bands, reduce, region_weights
     from .regridding import make_grid, regrid, regrid_weights
+    from .scenario_checks import check_scenarios
     from .schema import VARIABLES, layer_coords
+    from .soil_water import split_soil_water
     from .sources import identify, open_cmip, open_dataset, open_raw, standardize
     from .training import TrainingConfig, fit
     from .validation import validate
@@ -47,21 +60,31 @@ _HOMES = {
     "TrainingConfig": "training",
     "VARIABLES": "schema",
     "WindowSpec": "windows",
+    "adjust_scenarios": "forcing",
     "alaska_bands": "regions",
+    "anomalies": "ensembles",
     "as_regions": "region_files",
+    "at_warming_levels": "global_warming",
+    "check_scenarios": "scenario_checks",
     "combine": "experiment",
+    "ensemble_mean": "ensembles",
+    "ensemble_quantiles": "ensembles",
     "evaluate": "evaluation",
     "fit": "training",
     "fit_baseline": "baselines",
     "fit_hybrid": "hybrid",
+    "fit_persistence": "hybrid",
     "from_cf": "gis",
+    "ghg_concentrations": "concentrations",
     "identify": "sources",
     "layer_coords": "schema",
-    "load_model": "fitted",
+    "load_model": "hybrid",
+    "make_consistent": "consistency",
     "make_grid": "regridding",
     "open_cmip": "sources",
     "open_dataset": "sources",
     "open_raw": "sources",
+    "period_means": "ensembles",
     "project": "projection",
     "reduce": "regions",
     "region_weights": "regions",
@@ -70,6 +93,8 @@ _HOMES = {
     "regrid_weights": "regridding",
     "remap_layers": "depth",
     "scoreboard": "evaluation",
+    "split_soil_water": "soil_water",
+    "split_spread": "ensembles",
     "standardize": "sources",
     "to_cf": "gis",
     "to_geotiff": "gis",
@@ -77,6 +102,8 @@ _HOMES = {
     "to_profiles": "gis",
     "to_vector": "gis",
     "validate": "validation",
+    "warming_level_years": "global_warming",
+    "with_concentrations": "concentrations",
     "with_scenarios": "experiment",
 }
 _MODULES = ("bias", "datasets", "diagnostics", "errors", "physics", "plot", "recipes", "testing")
@@ -90,24 +117,34 @@ __all__ = [
     "TrainingConfig",
     "VARIABLES",
     "WindowSpec",
+    "adjust_scenarios",
     "alaska_bands",
+    "anomalies",
     "as_regions",
+    "at_warming_levels",
     "bias",
+    "check_scenarios",
     "combine",
     "datasets",
     "diagnostics",
+    "ensemble_mean",
+    "ensemble_quantiles",
     "evaluate",
     "fit",
     "fit_baseline",
     "fit_hybrid",
+    "fit_persistence",
     "from_cf",
+    "ghg_concentrations",
     "identify",
     "layer_coords",
     "load_model",
+    "make_consistent",
     "make_grid",
     "open_cmip",
     "open_dataset",
     "open_raw",
+    "period_means",
     "physics",
     "plot",
     "project",
@@ -119,6 +156,8 @@ __all__ = [
     "regrid_weights",
     "remap_layers",
     "scoreboard",
+    "split_soil_water",
+    "split_spread",
     "standardize",
     "to_cf",
     "to_geotiff",
@@ -126,6 +165,8 @@ __all__ = [
     "to_profiles",
     "to_vector",
     "validate",
+    "warming_level_years",
+    "with_concentrations",
     "with_scenarios",
 ]
 

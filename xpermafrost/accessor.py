@@ -12,10 +12,12 @@ import pandas as pd
 import xarray as xr
 
 from ._accessor_diagnostics import OfArray, OfDataset
+from ._accessor_ensembles import OfEnsemble
 
 if TYPE_CHECKING:
     from .fitted import FittedModel, Predictor
     from .hybrid import Fitted
+    from .scenario_checks import ScenarioReport
     from .training import TrainingConfig
 
 Period = tuple[str, str]
@@ -157,7 +159,7 @@ class PermafrostDataset(_Files, OfDataset):
 
     def with_scenarios(
         self,
-        scenarios: Mapping[str, xr.Dataset] | xr.DataTree,
+        scenarios: Mapping[str, xr.Dataset | Mapping[str, xr.Dataset]] | xr.DataTree,
         *,
         regions: Any = None,
         land: xr.DataArray | None = None,
@@ -167,6 +169,53 @@ class PermafrostDataset(_Files, OfDataset):
         from .experiment import with_scenarios
 
         return with_scenarios(self._obj, scenarios, regions=regions, land=land, sampling=sampling)
+
+    def check_scenarios(self) -> ScenarioReport:
+        """Whether scenarios differ, and what is wrong; see :func:`xpermafrost.check_scenarios`."""
+        from .scenario_checks import check_scenarios
+
+        return check_scenarios(self._obj)
+
+    def make_consistent(self) -> xr.Dataset:
+        """Correct what cannot be after adjustment; see :func:`xpermafrost.make_consistent`."""
+        from .consistency import make_consistent
+
+        return make_consistent(self._obj)
+
+    def with_concentrations(
+        self, *, gases: Sequence[str] = ("co2", "ch4", "n2o"), past: str | None = None
+    ) -> xr.Dataset:
+        """Add greenhouse gases of each scenario; see :func:`xpermafrost.with_concentrations`."""
+        from .concentrations import with_concentrations
+
+        return with_concentrations(self._obj, gases=gases, past=past)
+
+    def adjust_scenarios(
+        self,
+        variables: Sequence[str] | None = None,
+        *,
+        rcp: str | float | Sequence[str] | None = None,
+        ssp: str | float | Sequence[str] | None = None,
+        scenario: str | Sequence[str] | None = None,
+        esm: str | Sequence[str] | None = None,
+        method: str = "qdm",
+        reference_period: tuple[str, str] | None = None,
+        extend: str | None = None,
+    ) -> xr.Dataset:
+        """Adjusted forcing of every run; see :func:`xpermafrost.adjust_scenarios`."""
+        from .forcing import adjust_scenarios
+
+        return adjust_scenarios(
+            self._obj,
+            variables,
+            rcp=rcp,
+            ssp=ssp,
+            scenario=scenario,
+            esm=esm,
+            method=method,
+            reference_period=reference_period,
+            extend=extend,
+        )
 
     def fit(
         self,
@@ -212,6 +261,7 @@ class PermafrostDataset(_Files, OfDataset):
         rcp: str | float | Sequence[str] | None = None,
         ssp: str | float | Sequence[str] | None = None,
         scenario: str | Sequence[str] | None = None,
+        esm: str | Sequence[str] | None = None,
         method: str = "qdm",
         reference_period: tuple[str, str] | None = None,
         extend: str | None = None,
@@ -232,6 +282,7 @@ class PermafrostDataset(_Files, OfDataset):
             rcp=rcp,
             ssp=ssp,
             scenario=scenario,
+            esm=esm,
             method=method,
             reference_period=reference_period,
             extend=extend,
@@ -291,13 +342,19 @@ class PermafrostDataset(_Files, OfDataset):
 
 
 @xr.register_dataarray_accessor("permafrost")
-class PermafrostDataArray(_Files, OfArray):
+class PermafrostDataArray(_Files, OfArray, OfEnsemble):
     """Methods of a DataArray, such as a projection."""
 
     _obj: xr.DataArray
 
     def __init__(self, obj: xr.DataArray) -> None:
         self._obj = obj
+
+    def check_scenarios(self) -> ScenarioReport:
+        """Whether scenarios differ, and what is wrong; see :func:`xpermafrost.check_scenarios`."""
+        from .scenario_checks import check_scenarios
+
+        return check_scenarios(self._obj)
 
     def reduce(
         self,
