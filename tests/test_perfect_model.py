@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from xpermafrost import testing
-from xpermafrost._change_scores import annual_means, change_scores
+from xpermafrost._change_scores import change_scores
 from xpermafrost.errors import (
     DataError,
     DimensionError,
@@ -86,7 +86,7 @@ def test_the_future_soil_cannot_be_seen(world, quick):
     noise = soil.copy(data=noise.astype("float32")).where(future, np.float32(0.0))
     world["tsl_esm"] = (soil + noise).transpose(*soil.dims).assign_attrs(units="K")
     after = evaluate(world, protocol="perfect-model", **models)
-    for name in ("change", "change_layer", "member_change", "level_change"):
+    for name in ("change", "change_layer", "member_change"):
         xr.testing.assert_identical(before[name], after[name])
     assert (abs(after["change_truth"] - before["change_truth"]) > 0.1).any()
     assert (after["rmse"] > 5.0).all()
@@ -169,52 +169,55 @@ def made():
         .isel(time=slice(0, 120))
         .assign_coords(time=pd.date_range("1991-01-01", periods=120, freq="MS"))
     )
-    warming = xr.DataArray(
-        0.05 * np.arange(1, 61.0)[None],
-        dims=("scenario", "year"),
-        coords={"scenario": ["rcp85"], "year": np.arange(2001, 2061)},
+    years = xr.DataArray(
+        [[2021.0, 2041.0, np.nan]],
+        dims=("scenario", "level"),
+        coords={"scenario": ["rcp85"], "level": [1.0, 2.0, 3.0]},
     )
-    return {"right": [run], "lame": [0.5 * run]}, truth, record, ("2041", "2060"), warming
+    return {"right": [run], "lame": [0.5 * run]}, truth, record, ("2041", "2060"), years
 
 
 def test_levels_of_warming(made):
-    """20 years of mean warming 0.05 (first + 9.5 - 2000) >= 1 begin in 2011; 2 K in 2031."""
+    """Of 20 years about 2021 the soil's mean is 0.5 x 0.05 x (2020.5 - 2000)."""
     out = change_scores(*made)
-    np.testing.assert_array_equal(out["warming_level"], [1.0, 2.0])
-    np.testing.assert_array_equal(out["level_year"].isel(scenario=0), [2011, 2031])
-    expected = 0.5 * 0.05 * (np.array([2011, 2031]) + 9.5 - 2000)
-    np.testing.assert_allclose(out["level_change_truth"].isel(scenario=0, layer=0), expected)
-    error = out["level_change_error"].isel(scenario=0, layer=0)
+    expected = 0.5 * 0.05 * np.array([20.5, 40.5])
+    true = out["level_change_truth"].isel(scenario=0, layer=0)
+    np.testing.assert_allclose(true.sel(level=[1.0, 2.0]), expected)
+    error = out["level_change_error"].isel(scenario=0, layer=0).sel(level=[1.0, 2.0])
     np.testing.assert_allclose(error.sel(model="right"), 0.0, atol=1e-12)
     np.testing.assert_allclose(error.sel(model="lame"), -0.5 * expected)
+    assert out["level_change"].sel(level=3.0).isnull().all()  # never reached
     np.testing.assert_allclose(out["change_relative_error_layer"].sel(model="lame"), 0.5)
-    np.testing.assert_allclose(out["warming"], [0.05 * 50.5])
+    np.testing.assert_array_equal(out["level_year"], made[-1])
 
 
-def test_a_level_that_is_not_reached_is_missing(made):
-    runs, truth, record, test, warming = made
-    cool = xr.concat([warming, 0.4 * warming.assign_coords(scenario=["rcp26"])], "scenario")
-    both = xr.concat([truth, truth.assign_coords(scenario=["rcp26"])], "scenario")
-    out = change_scores({n: r * 2 for n, r in runs.items()}, both, record, test, cool)
-    assert np.isfinite(out["level_change"].sel(scenario="rcp26", warming_level=1.0)).all()
-    low = out.sel(scenario="rcp26", warming_level=2.0)
-    assert low["level_change"].isnull().all()
-    assert low["level_year"].isnull().all()
+def test_levels_come_from_the_air_of_the_scenario():
+    """The air of RCP8.5 rises by 2 K a decade; levels count from the record's mean."""
+    world = testing.experiment(future=40)
+    out = perfect_model(world, [], baselines=["trend"], test=("2031", "2045"))
+    tas = world["tas"].sel(scenario="rcp85").mean("band").groupby("time.year").mean()
+    record = world["tas"].sel(scenario="historical", time=slice(*PAST)).mean()
+    mean = (tas.rolling(year=20).mean() - record).dropna("year")
+    for level in (2.0, 4.0):
+        first = int(mean["year"][int((mean >= level).argmax())])
+        year = float(out["level_year"].sel(scenario="rcp85", level=level))
+        assert year == first - 19 + 10, level
+    assert out["level_change"].sel(scenario="rcp85", level=4.0).notnull().all()
+    assert out["level_change"].sel(scenario="rcp26", level=4.0).isnull().all()
 
 
-def test_no_warming_without_air(made):
+def test_no_levels_without_air(made):
     runs, truth, record, test, _ = made
     assert "level_change" not in change_scores(runs, truth, record, test, None)
 
 
 def test_a_gap_is_not_bridged(made):
-    runs, truth, record, test, warming = made
+    runs, truth, record, test, years = made
     hole = runs["lame"][0].copy()
     hole[0, 0, 500] = np.nan
-    out = change_scores({**runs, "lame": [hole]}, truth, record, test, warming)
+    out = change_scores({**runs, "lame": [hole]}, truth, record, test, years)
     assert out["change"].sel(model="lame", band="a").isnull().all()
     assert out["change"].sel(model="lame", band="b").notnull().all()
-    assert annual_means(hole)[0, 0].isnull().sum() == 1
 
 
 def test_the_table_for_people(world):

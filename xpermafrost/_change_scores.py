@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from .ensembles import annual_means
+from .global_warming import at_warming_levels
 from .schema import LAYER, MEMBER, SCENARIO, TIME, location_dims, name_axis
-
-#: Years of the window of a warming level.
-LEVEL_YEARS = 20
 
 _JOIN: dict[str, Any] = {"coords": "minimal", "compat": "override", "combine_attrs": "drop"}
 
@@ -33,21 +32,8 @@ _LONG = {
     "level_change": "predicted change at the warming level, mean of the locations",
     "level_change_truth": "true change at the warming level, mean of the locations",
     "level_change_error": "predicted minus true change at the warming level",
-    "level_year": "first of the 20 years that reach the warming level",
+    "level_year": "central year of the 20 years that first reach the warming level",
 }
-
-
-def annual_means(da: xr.DataArray) -> xr.DataArray:
-    """Means of the calendar years of monthly data, every month alike; missing where one is.
-
-    Examples
-    --------
-    >>> time = xr.date_range("2001-01", periods=18, freq="MS")
-    >>> annual_means(xr.DataArray(np.arange(18.0), dims="time", coords={"time": time})).values
-    array([5.5, nan])
-    """
-    years = da.groupby("time.year")
-    return years.mean(TIME).where(years.count(TIME) == 12)
 
 
 def change_scores(
@@ -55,7 +41,7 @@ def change_scores(
     truth: xr.DataArray,
     record: xr.DataArray,
     test: tuple[str, str],
-    warming: xr.DataArray | None,
+    level_years: xr.DataArray | None,
 ) -> xr.Dataset:
     """Scores of predicted against true change; names and units are in the attributes.
 
@@ -70,8 +56,9 @@ def change_scores(
         Soil temperature that was learned from [degC]; changes count from its mean.
     test : tuple of str
         First and last year.
-    warming : DataArray (scenario, year), optional
-        Of the air above the record [K]; without it nothing is given by warming level.
+    level_years : DataArray (scenario, level), optional
+        See :func:`~xpermafrost.global_warming.warming_level_years`; without it nothing is given by
+        warming level.
     """
     scenarios, models = truth[SCENARIO], name_axis("model", list(runs))
     base, span = annual_means(record).mean("year"), {TIME: slice(*test)}
@@ -85,14 +72,9 @@ def change_scores(
     )
     out = _of_change(months, scored, base)
     out = out.assign(_of_members(runs, scored, base, out["change_truth_layer"]).data_vars)
-    if warming is not None:
-        years = np.unique(scored[TIME].dt.year)
-        mean = warming.sel(year=years).mean("year")
-        out = out.assign_coords(
-            warming=mean.assign_attrs(units="K", long_name="warming of the air in the test years")
-        )
-        out = out.assign(_of_levels(runs, truth, base, warming).data_vars)
-    order = ["model", MEMBER, SCENARIO, "warming_level", *location_dims(truth), LAYER]
+    if level_years is not None and level_years.sizes["level"]:
+        out = out.assign(_of_levels(runs, truth, base, level_years).data_vars)
+    order = ["model", MEMBER, SCENARIO, "level", *location_dims(truth), LAYER]
     out = out.transpose(*[d for d in order if d in out.dims])
     for name, da in out.data_vars.items():
         unit = "1" if "relative" in str(name) or name in ("member_spread", "level_year") else "K"
@@ -152,41 +134,24 @@ def _of_levels(
     runs: Mapping[str, Sequence[xr.DataArray]],
     truth: xr.DataArray,
     base: xr.DataArray,
-    warming: xr.DataArray,
+    years: xr.DataArray,
 ) -> xr.Dataset:
-    """Change in the first 20 years whose mean warming reaches 1, 2, 3, ... K, by scenario."""
+    """Change while the running mean of the air is at each warming level, by scenario."""
     places = location_dims(truth)
-    years = annual_means(truth)["year"]
-    rolled = warming.reindex(year=years).rolling(year=LEVEL_YEARS).mean()
-    top = float(rolled.max())
-    whole = np.arange(1.0, np.floor(top) + 1.0) if np.isfinite(top) else np.empty(0)
-    axis = xr.Variable("warming_level", whole, {"units": "K"})
-    levels = xr.DataArray(axis, coords={"warming_level": axis})
-    reached = rolled >= levels
-    last = years[reached.argmax("year")].drop_vars("year").where(reached.any("year"))
-    first = last - LEVEL_YEARS + 1
-    inside = (years >= first) & (years <= last)
-
-    def change(annual: xr.DataArray) -> xr.DataArray:
-        mean = (annual - base).mean(places).where(inside).sum("year", skipna=True)
-        known = annual.mean(places).where(inside).notnull().sum("year") == LEVEL_YEARS
-        return (mean / LEVEL_YEARS).where(known)
-
     rows = [
-        change(
-            _side_by_side([annual_means(_ensemble(run)) for run in each], truth[SCENARIO]).sel(
-                year=years
-            )
+        _side_by_side(
+            [(_ensemble(run).sel({TIME: truth[TIME]}) - base).mean(places) for run in each],
+            truth[SCENARIO],
         )
         for each in runs.values()
     ]
-    found = _side_by_side(rows, name_axis("model", list(runs)))
-    true = change(annual_means(truth))
+    found = at_warming_levels(_side_by_side(rows, name_axis("model", list(runs))), years)
+    true = at_warming_levels((truth - base).mean(places), years)
     return xr.Dataset(
         {
             "level_change": found,
             "level_change_truth": true,
             "level_change_error": found - true,
-            "level_year": first,
+            "level_year": years,
         }
     )

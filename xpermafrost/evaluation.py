@@ -105,8 +105,8 @@ def evaluate(
         ``change_layer``, ``change_bias_layer``, ``change_rmse_layer`` [K] and, over the mean true
         change, ``change_relative_bias_layer`` and ``change_relative_error_layer`` ``(model,
         scenario, layer)``; ``level_change``, ``level_change_truth`` and ``level_change_error``
-        with ``warming_level``, the 20 years in which the scenario's air over the locations first is
-        1, 2, 3, ... K warmer than the record; ``rmse`` of the months; ``member_change`` and
+        by ``level``, the 20 years in which the scenario's air over the locations first is 1, 2,
+        3, ... K warmer than the record; ``rmse`` of the months; ``member_change`` and
         ``member_spread``, the largest departure of a member from their mean over the true change.
 
     Raises

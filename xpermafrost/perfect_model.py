@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ._change_scores import annual_means, change_scores
+from ._change_scores import change_scores
 from ._checks import check_monthly, month_index, month_name
 from ._protocols import (
     PROTOCOLS,
@@ -23,10 +23,12 @@ from ._protocols import (
     trained_on,
     window_spec,
 )
+from .ensembles import annual_means
 from .errors import DataError, DimensionError, LeakageError, MissingVariableError, ScenarioError
-from .experiment import choose_scenarios, combine, reference_of, scenarios_of
+from .experiment import choose_scenarios, combine, reference_of, scenarios_of, series_of
 from .features import needed_variables
 from .fitted import Predictor
+from .global_warming import WINDOW, warming_level_years
 from .hybrid import Fitted
 from .preparation import Period
 from .projection import scenario_forcing
@@ -37,6 +39,7 @@ from .schema import (
     SCENARIO,
     TIME,
     location_dims,
+    name_axis,
 )
 from .training import TrainingConfig
 
@@ -268,7 +271,13 @@ def perfect_model(
         progress=progress,
     )
     runs = _predicted(world, predictors, names, device)
-    scores = change_scores(runs, truth, _soil(record["tsl"]), test, _warming(world, names, record))
+    air = _air(world, names, record)
+    levels = None if air is None else _level_years(air, truth, record)
+    scores = change_scores(runs, truth, _soil(record["tsl"]), test, levels)
+    if air is not None:
+        warming = annual_means(air.sel({TIME: slice(*test)})).mean("year")
+        note = {"units": "K", "long_name": "warming of the air in the test years"}
+        scores = scores.assign_coords(warming=warming.assign_attrs(note))
     keep = {"simulated": world.attrs["simulated"]} if "simulated" in world.attrs else {}
     return scores.assign_attrs(
         protocol="perfect-model",
@@ -355,15 +364,27 @@ def _predicted(
     return runs
 
 
-def _warming(world: xr.Dataset, names: list[str], record: xr.Dataset) -> xr.DataArray | None:
-    """Annual mean air temperature over all places above the record's ``(scenario, year)`` [K]."""
+def _air(world: xr.Dataset, names: list[str], record: xr.Dataset) -> xr.DataArray | None:
+    """Air temperature above the record's ``(scenario, time)``, mean of all places [K]."""
     if "tas" not in record:
         return None
     places = location_dims(record["tas"])
-    level = annual_means(record["tas"].mean(places)).mean("year")
-    tas = world["tas"].sel({SCENARIO: names}).mean(places)
-    tas = tas.drop_vars(["period_start", "period_end"], errors="ignore")
-    return (annual_means(tas) - level).compute()
+    runs = [
+        series_of(world, name)["tas"].mean(places).drop_vars(SCENARIO, errors="ignore")
+        for name in names
+    ]
+    air = xr.concat(runs, dim=name_axis(SCENARIO, names), join="outer").compute().drop_attrs()
+    return air - annual_means(record["tas"].mean(places).compute()).mean("year")
+
+
+def _level_years(air: xr.DataArray, truth: xr.DataArray, record: xr.Dataset) -> xr.DataArray | None:
+    """When the air reaches 1, 2, 3, ... K, where there are years enough to say."""
+    if truth.sizes[TIME] < 12 * WINDOW:
+        return None
+    years = record[TIME].dt.year.values
+    top = annual_means(air).rolling(year=WINDOW).mean().max()
+    levels = [float(k) for k in range(1, int(max(float(top), 0.0)) + 1)]
+    return warming_level_years(air, levels=levels, baseline=(str(years[0]), str(years[-1])))
 
 
 __all__ = ["perfect_model", "perfect_model_experiment"]
