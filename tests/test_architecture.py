@@ -46,6 +46,7 @@ LAYERS = (
         "_scenario_places",
         "_scenario_axes",
         "experiment",
+        "forcing",
         "spectra",
         "_scenario_runs",
         "_scenario_tests",
