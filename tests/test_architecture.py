@@ -54,6 +54,7 @@ LAYERS = (
         "scenario_checks",
         "consistency",
         "soil_water",
+        "multivariate",
         "preparation",
         "products",
         "checkpoint",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .global_warming import at_warming_levels, warming_level_years
     from .hybrid import fit_hybrid, fit_persistence, load_model
     from .models import MODELS, register_model
+    from .multivariate import adjust_multivariate
     from .polygons import Polygons
     from .projection import project
     from .region_files import as_regions
@@ -61,6 +62,7 @@ _HOMES = {
     "VARIABLES": "schema",
     "WindowSpec": "windows",
     "adjust_scenarios": "forcing",
+    "adjust_multivariate": "multivariate",
     "alaska_bands": "regions",
     "anomalies": "ensembles",
     "as_regions": "region_files",
@@ -118,6 +120,7 @@ __all__ = [
     "VARIABLES",
     "WindowSpec",
     "adjust_scenarios",
+    "adjust_multivariate",
     "alaska_bands",
     "anomalies",
     "as_regions",
