@@ -77,7 +77,19 @@ LAYERS = (
     ("baselines", "_column_baseline", "_equilibrium_baselines", "_front_baselines"),
     ("hybrid", "persistence", "_state_archive"),
     ("projection",),
-    ("evaluation", "_protocols", "_scoreboard", "validation", "explain"),
+    (
+        "evaluation",
+        "_protocols",
+        "_scoreboard",
+        "validation",
+        "explanation",
+        "attributions",
+        "_attribution",
+        "_attribution_shap",
+        "_attributed",
+        "_explained",
+        "_explained_windows",
+    ),
     (
         "testing",
         "_sampleworld",
@@ -99,7 +111,15 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 #: Heavy packages, and the modules that may import them at their head.
 HEAVY = {
-    "torch": ("models", "fitted", "training", "_training_loop", "hybrid", "explain"),
+    "torch": (
+        "models",
+        "fitted",
+        "training",
+        "_training_loop",
+        "hybrid",
+        "_attribution",
+        "_attribution_shap",
+    ),
     "numba": (
         "_reduce_kernels",
         "_polygon_kernels",
