@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from . import physics as physics
     from . import plot as plot
     from . import recipes as recipes
+    from .attributions import group_features, importance, to_shap
     from .baselines import BASELINES, fit_baseline
     from .concentrations import ghg_concentrations, with_concentrations
     from .consistency import make_consistent
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     )
     from .evaluation import evaluate, scoreboard
     from .experiment import combine, with_scenarios
+    from .explanation import explain, explain_scenarios
     from .fitted import FittedModel
     from .forcing import adjust_scenarios
     from .gis import from_cf, to_cf, to_geotiff, to_netcdf, to_profiles, to_vector
@@ -72,13 +74,17 @@ _HOMES = {
     "ensemble_mean": "ensembles",
     "ensemble_quantiles": "ensembles",
     "evaluate": "evaluation",
+    "explain": "explanation",
+    "explain_scenarios": "explanation",
     "fit": "training",
     "fit_baseline": "baselines",
     "fit_hybrid": "hybrid",
     "fit_persistence": "hybrid",
     "from_cf": "gis",
     "ghg_concentrations": "concentrations",
+    "group_features": "attributions",
     "identify": "sources",
+    "importance": "attributions",
     "layer_coords": "schema",
     "load_model": "hybrid",
     "make_consistent": "consistency",
@@ -102,6 +108,7 @@ _HOMES = {
     "to_geotiff": "gis",
     "to_netcdf": "gis",
     "to_profiles": "gis",
+    "to_shap": "attributions",
     "to_vector": "gis",
     "validate": "validation",
     "warming_level_years": "global_warming",
@@ -133,13 +140,17 @@ __all__ = [
     "ensemble_mean",
     "ensemble_quantiles",
     "evaluate",
+    "explain",
+    "explain_scenarios",
     "fit",
     "fit_baseline",
     "fit_hybrid",
     "fit_persistence",
     "from_cf",
     "ghg_concentrations",
+    "group_features",
     "identify",
+    "importance",
     "layer_coords",
     "load_model",
     "make_consistent",
@@ -166,6 +177,7 @@ __all__ = [
     "to_geotiff",
     "to_netcdf",
     "to_profiles",
+    "to_shap",
     "to_vector",
     "validate",
     "warming_level_years",
