@@ -46,6 +46,7 @@ LAYERS = (
         "_scenario_places",
         "_scenario_axes",
         "experiment",
+        "forcing",
         "spectra",
         "_scenario_runs",
         "_scenario_tests",
@@ -53,6 +54,7 @@ LAYERS = (
         "scenario_checks",
         "consistency",
         "soil_water",
+        "multivariate",
         "preparation",
         "products",
         "checkpoint",
@@ -90,7 +92,13 @@ LAYERS = (
         "recursive",
         "_scoreboard",
         "validation",
-        "explain",
+        "explanation",
+        "attributions",
+        "_attribution",
+        "_attribution_shap",
+        "_attributed",
+        "_explained",
+        "_explained_windows",
     ),
     (
         "testing",
@@ -113,7 +121,15 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 #: Heavy packages, and the modules that may import them at their head.
 HEAVY = {
-    "torch": ("models", "fitted", "training", "_training_loop", "hybrid", "explain"),
+    "torch": (
+        "models",
+        "fitted",
+        "training",
+        "_training_loop",
+        "hybrid",
+        "_attribution",
+        "_attribution_shap",
+    ),
     "numba": (
         "_reduce_kernels",
         "_polygon_kernels",

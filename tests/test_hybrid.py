@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import xpermafrost as xp
 from xpermafrost import testing
 from xpermafrost._state_archive import pack
 from xpermafrost.errors import CheckpointError, DataError, LeakageError, MissingVariableError
-from xpermafrost.hybrid import COLUMN, fit_hybrid
+from xpermafrost.hybrid import COLUMN, _borne_out, fit_hybrid
 from xpermafrost.persistence import learn_damping
 
 SMALL = {
@@ -36,12 +37,35 @@ def test_it_is_the_column_and_the_network(world, hybrid):
     column = hybrid.column.predict(reference)
     rest = hybrid.net.predict(reference.assign({COLUMN: (column + 273.15).assign_attrs(units="K")}))
     out = hybrid.predict(reference)
-    np.testing.assert_allclose(out, column.transpose(*rest.dims) + rest, atol=1e-4)
+    usual = column.sel(time=slice("2001", "2006")).groupby("time.month").mean()
+    usual = usual.sel(month=column["time.month"]).drop_vars("month")
+    damped = usual + hybrid.share * (column - usual)
+    np.testing.assert_allclose(out, damped.transpose(*rest.dims) + rest, atol=1e-4)
     assert out.attrs["model"] == hybrid.id
     assert out.attrs["units"] == "degree_Celsius"
     assert hybrid.name == "column+gru"
     assert COLUMN not in hybrid.spec.features
     assert {"tas", "snd"} <= set(hybrid.spec.features)
+
+
+def test_departures_of_the_column_count_as_far_as_they_are_observed():
+    """Where the soil does half of what the column says, besides noise, the share is a half."""
+    rng = np.random.default_rng(0)
+    time = xr.date_range("2001-01-01", "2030-12-01", freq="MS")
+    season = 10.0 * np.cos(np.arange(360) * np.pi / 6)
+    felt = xr.DataArray(
+        rng.standard_normal((5, 2, 360)), dims=("band", "layer", "time"), coords={"time": time}
+    )
+    truth = 0.5 * felt + 0.2 * rng.standard_normal(felt.shape) - 3.0 + season
+    truth = truth.where(rng.random(felt.shape) > 0.2)
+    truth[:, 1] = np.nan
+    course, share = _borne_out(truth, felt + season, slice("2001", "2020"), "month")
+    np.testing.assert_allclose(share, [0.5, 1.0], atol=0.03)  # unobserved: the physics as it is
+    np.testing.assert_allclose(course.sel(month=1), 10.0, atol=1.0)
+    late = truth.copy(deep=True)
+    late[..., 240:] = 99.0
+    again = _borne_out(late, felt + season, slice("2001", "2020"), "month")
+    xr.testing.assert_identical(again[1], share)
 
 
 def test_no_month_after_training_is_looked_at(world, hybrid):

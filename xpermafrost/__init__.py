@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from . import physics as physics
     from . import plot as plot
     from . import recipes as recipes
+    from .attributions import group_features, importance, to_shap
     from .baselines import BASELINES, fit_baseline
     from .concentrations import ghg_concentrations, with_concentrations
     from .consistency import make_consistent
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
     )
     from .evaluation import evaluate, scoreboard
     from .experiment import combine, with_scenarios
+    from .explanation import explain, explain_scenarios
     from .fitted import FittedModel
     from .forcing import adjust_scenarios
     from .gis import from_cf, to_cf, to_geotiff, to_netcdf, to_profiles, to_vector
     from .global_warming import at_warming_levels, warming_level_years
     from .hybrid import fit_hybrid, fit_persistence, load_model
     from .models import MODELS, register_model
+    from .multivariate import adjust_multivariate
     from .polygons import Polygons
     from .projection import project
     from .region_files import as_regions
@@ -61,6 +64,7 @@ _HOMES = {
     "VARIABLES": "schema",
     "WindowSpec": "windows",
     "adjust_scenarios": "forcing",
+    "adjust_multivariate": "multivariate",
     "alaska_bands": "regions",
     "anomalies": "ensembles",
     "as_regions": "region_files",
@@ -70,13 +74,17 @@ _HOMES = {
     "ensemble_mean": "ensembles",
     "ensemble_quantiles": "ensembles",
     "evaluate": "evaluation",
+    "explain": "explanation",
+    "explain_scenarios": "explanation",
     "fit": "training",
     "fit_baseline": "baselines",
     "fit_hybrid": "hybrid",
     "fit_persistence": "hybrid",
     "from_cf": "gis",
     "ghg_concentrations": "concentrations",
+    "group_features": "attributions",
     "identify": "sources",
+    "importance": "attributions",
     "layer_coords": "schema",
     "load_model": "hybrid",
     "make_consistent": "consistency",
@@ -100,6 +108,7 @@ _HOMES = {
     "to_geotiff": "gis",
     "to_netcdf": "gis",
     "to_profiles": "gis",
+    "to_shap": "attributions",
     "to_vector": "gis",
     "validate": "validation",
     "warming_level_years": "global_warming",
@@ -118,6 +127,7 @@ __all__ = [
     "VARIABLES",
     "WindowSpec",
     "adjust_scenarios",
+    "adjust_multivariate",
     "alaska_bands",
     "anomalies",
     "as_regions",
@@ -130,13 +140,17 @@ __all__ = [
     "ensemble_mean",
     "ensemble_quantiles",
     "evaluate",
+    "explain",
+    "explain_scenarios",
     "fit",
     "fit_baseline",
     "fit_hybrid",
     "fit_persistence",
     "from_cf",
     "ghg_concentrations",
+    "group_features",
     "identify",
+    "importance",
     "layer_coords",
     "load_model",
     "make_consistent",
@@ -163,6 +177,7 @@ __all__ = [
     "to_geotiff",
     "to_netcdf",
     "to_profiles",
+    "to_shap",
     "to_vector",
     "validate",
     "warming_level_years",
