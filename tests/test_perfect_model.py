@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from xpermafrost import testing
+from xpermafrost import _protocols, testing
 from xpermafrost._change_scores import change_scores
+from xpermafrost.baselines import BASELINES
 from xpermafrost.errors import (
     DataError,
     DimensionError,
@@ -76,9 +77,9 @@ def test_the_experiment_stays_lazy(world):
 
 def test_the_future_soil_cannot_be_seen(world, quick):
     """With another soil in every scenario the answers stay, and only their errors change."""
-    world = world.isel(band=[1])
+    baselines = ["trend", "persistence_year", "damped_persistence", "ridge", "ttop"]
     options = {"config": quick, "features": ("tas", "month_cos"), "length": 6, "jobs": 1}
-    models = {"models": ["gru"], "baselines": "all", "test": FUTURE, **options}
+    models = {"models": ["gru"], "baselines": baselines, "test": FUTURE, **options}
     before = evaluate(world, protocol="perfect-model", **models)
     noise = np.random.default_rng(0).normal(0.0, 30.0, world["tsl_esm"].shape)
     future = (world["scenario"] != "historical") & (world["time"] > np.datetime64("2005-12-31"))
@@ -90,6 +91,15 @@ def test_the_future_soil_cannot_be_seen(world, quick):
         xr.testing.assert_identical(before[name], after[name])
     assert (abs(after["change_truth"] - before["change_truth"]) > 0.1).any()
     assert (after["rmse"] > 5.0).all()
+
+
+def test_what_would_cheat_finds_nothing(world, monkeypatch):
+    """A baseline that answers with the soil that it is handed has no answer for the future."""
+    cheat = (lambda ds, spec, period: {}, lambda state, spec, ds: ds["tsl"])
+    monkeypatch.setitem(BASELINES, "cheat", cheat)
+    out = perfect_model(world, [], baselines=["cheat", "trend"], test=FUTURE)
+    assert out["change"].sel(model="cheat").isnull().all()
+    assert out["change"].sel(model="trend").notnull().all()
 
 
 def test_the_real_soil_plays_no_part(world):
@@ -234,11 +244,12 @@ def test_the_table_for_people(world):
     )
 
 
-def test_what_has_no_future_is_left_out(world):
-    world = world.isel(band=[1])
+def test_what_has_no_future_is_left_out(world, monkeypatch):
+    monkeypatch.setattr(_protocols, "COLUMN_PLACES", 0)
     out = perfect_model(world, [], test=FUTURE, length=6, scenarios="rcp85")
     assert "persistence (no answer beyond the record)" in out.attrs["baselines_left_out"]
-    assert {"persistence_year", "column", "boosting"} <= set(out["model"].values)
+    assert "column (3 locations" in out.attrs["baselines_left_out"]
+    assert {"persistence_year", "energy_balance", "boosting"} <= set(out["model"].values)
     assert out["change"].notnull().all()
     assert out["scenario"].values.tolist() == ["rcp85"]
     with pytest.raises(DataError, match=r"'persistence' repeats.*baselines=\['trend'\]"):
