@@ -219,12 +219,12 @@ def _ridge(x: np.ndarray, y: np.ndarray, place: np.ndarray) -> _Linear:
         total = 0.0
         for k, g in enumerate(groups):
             gram, moment = grams.sum(0) - grams[k], moments.sum(0) - moments[k]
-            weights = np.linalg.lstsq(gram + penalty * shrunk, moment, rcond=None)[0]
+            weights = np.linalg.solve(gram + penalty * shrunk, moment)
             total += float(((x[g] @ weights - y[g]) ** 2).sum())
         return total
 
     best = penalties[-1] if len(groups) == 1 else min(penalties, key=error)
-    found = np.linalg.lstsq(grams.sum(0) + best * shrunk, moments.sum(0), rcond=None)[0]
+    found = np.linalg.solve(grams.sum(0) + best * shrunk, moments.sum(0))
     return _Linear(found)
 
 

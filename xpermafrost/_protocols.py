@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -40,7 +40,7 @@ class Protocol:
     features: tuple[str, ...] | None = None
     adjustment: str = "qdm"
     truth: str = "reference"
-    config: TrainingConfig = field(default_factory=TrainingConfig)
+    config: TrainingConfig | None = None
 
 
 #: Protocols by name; ``default`` takes the window of the time step. ``rahaman`` is the first study:
