@@ -13,10 +13,13 @@ import pytest
 import xarray as xr
 
 from xpermafrost import datasets, diagnostics
-from xpermafrost._checks import check_monthly, check_range, check_units
+from xpermafrost._checks import check_monthly, check_range, check_steps, check_units
 from xpermafrost._downloads import matches
 from xpermafrost._sampleworld import build, geography, ground, snowcover, weather
+from xpermafrost.baselines import fit_baseline
+from xpermafrost.errors import DataError
 from xpermafrost.schema import ERA5LAND_EDGES, FREEZING_POINT, VARIABLES, layer_bounds
+from xpermafrost.windows import WindowSpec
 
 FORCING = ("tas", "ts", "pr", "prsn", "rlds", "rsds", "hfls", "hfss", "snd", "snw", "snc", "mrsol")
 RCPS = ["rcp26", "rcp45", "rcp60", "rcp85"]
@@ -208,6 +211,85 @@ def test_zero_curtain_is_in_the_daily_soil():
     assert float(days.quantile(0.05)) > 5
 
 
+@pytest.fixture(scope="module")
+def days():
+    return datasets.alaska_sample(step="day")
+
+
+def test_days_are_those_of_the_cells(days, tree):
+    """The same world: the daily means of a station are the monthly ones of its cell."""
+    ds = days["reference"].to_dataset()
+    cells = tree["reference"].to_dataset().sel(lat=ds["lat"], lon=ds["lon"])
+    monthly = ds.drop_dims("bnds").resample(time="MS").mean()
+    for name, gap in {"tas": 1e-3, "ts": 1e-3, "snd": 1e-4, "rsds": 1e-2, "tsl": 0.05}.items():
+        same = cells[name].transpose(*monthly[name].dims)
+        np.testing.assert_allclose(monthly[name], same, atol=gap, err_msg=name)
+    for name in ("soc", "elevation"):
+        np.testing.assert_allclose(ds[name], cells[name], rtol=1e-4)
+
+
+def test_days_are_canonical_and_marked(days):
+    assert list(days.children) == ["reference", "rcp85"]
+    spans = {"reference": ("2001-01-01", "2023-12-31"), "rcp85": ("2024-01-01", "2100-12-31")}
+    for name, child in days.children.items():
+        ds = child.to_dataset()
+        check_steps(ds, "day", step="test")
+        assert tuple(str(t)[:10] for t in ds["time"].values[[0, -1]]) == spans[name]
+        for variable in set(ds.data_vars) & set(VARIABLES):
+            check_units(ds[variable])
+            check_range(ds[variable])
+            assert bool(ds[variable].notnull().all())
+        assert ds.attrs["simulated"].startswith("yes")
+        assert "imulated" in ds.attrs["title"]
+    assert "simulated" in datasets._cached_file("days").name
+    with pytest.raises(DataError, match=r"grids of the sample are monthly.*step='day'"):
+        datasets.alaska_sample(grid=True, step="day")
+
+
+def test_days_are_plausible(days):
+    ds, later = days["reference"].to_dataset(), days["rcp85"].to_dataset()
+    soil = ds["tsl"] - FREEZING_POINT
+    air = (ds["tas"] - FREEZING_POINT).mean("time")
+    assert float(air.sel(station="arctic_coast")) < -10.0
+    assert float(air.sel(station="south_coast")) > 0.0
+    frozen = soil.isel(layer=3).groupby("time.year").max().max("year") <= 0.0
+    assert bool(frozen.sel(station=["arctic_coast", "arctic_foothills", "brooks_range"]).all())
+    assert not bool(frozen.sel(station="south_coast"))
+    # weather: the soil's days follow the air's at the top and forget them at the bottom
+    jump = soil.diff("time").std("time").mean("station")
+    assert bool((jump.diff("layer") < 0).all())
+    assert float(jump.isel(layer=0)) > 10 * float(jump.isel(layer=3))
+    held = diagnostics.zero_curtain(ds["tsl"].isel(layer=1), tolerance=0.2)
+    autumn = held["zero_curtain_total"].sel(season="autumn").mean("year")
+    assert bool((autumn.sel(station=["arctic_coast", "arctic_foothills"]) > 5).all())
+    assert bool((autumn < 120).all())
+    # the scenario goes on where the reference ends, and warms as the bands do
+    step = later["tsl"].isel(time=0) - ds["tsl"].isel(time=-1)
+    assert float(np.abs(step.isel(layer=3)).max()) < 0.2
+    late = later.sel(time=slice("2081", None))
+    for name, low, high in (("tas", 4.5, 7.5), ("tsl", 2.0, 6.0)):
+        change = late[name].mean("time") - ds[name].mean("time")
+        assert low < float(change.mean()) < high
+
+
+def test_a_fit_of_days_and_its_zero_curtain(days):
+    """The calibrated column keeps the plateaus of years it has not seen; ridge smears them."""
+    ds = days["reference"].to_dataset().sel(station=["arctic_foothills"])
+    ds = ds.sel(time=slice("2016", None))
+    spec = WindowSpec(length=60, features=("tas", "snd", "day_sin", "day_cos"), step="day")
+    test = slice("2021", None)
+    observed = ds["tsl"].isel(layer=[1]).sel(time=test)
+    wrong = {}
+    for name in ("ridge", "column"):
+        answer = fit_baseline(name, ds, train=("2016", "2020"), spec=spec).predict(ds)
+        answer = answer.isel(layer=[1]).sel(time=test)
+        found = answer.permafrost.zero_curtain_error(observed, tolerance=0.2)
+        autumn = found.sel(season="autumn")
+        assert bool((autumn["n"] == 3).all())
+        wrong[name] = float((autumn["duration_mae"] / autumn["duration_observed"]).mean())
+    assert wrong["column"] < 0.6 * wrong["ridge"]
+
+
 def test_ground_fields_hold_together(tree):
     ds = tree["reference"].to_dataset()
     land = ds["elevation"].notnull()
@@ -352,7 +434,7 @@ def test_a_damaged_cache_file_is_made_anew(tmp_path, monkeypatch):
         path.write_bytes(damage)
         healed = datasets.alaska_sample(grid=True)
         assert healed["x"].values.tolist() == [1.0, 2.0, 3.0]
-        assert datasets._read(path, grid=True) is not None
+        assert datasets._read(path, tree=True) is not None
     assert len(calls) == 4
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 

@@ -24,8 +24,8 @@ import xarray as xr
 from ._checks import choose
 from ._downloads import matches, retrieve
 from ._files import atomic_path
-from .errors import PermafrostWarning
-from .schema import LAYER, layer_coords
+from .errors import DataError, PermafrostWarning
+from .schema import LAYER, STEPS, layer_coords
 
 #: Environment variable naming the folder of cached files.
 DATA_DIR = "XPERMAFROST_DATA_DIR"
@@ -39,21 +39,34 @@ def cache_folder() -> Path:
 
 
 @overload
-def alaska_sample(*, grid: Literal[False] = False, cache: bool = True) -> xr.Dataset: ...
+def alaska_sample(
+    *, grid: Literal[False] = False, step: Literal["month"] = "month", cache: bool = True
+) -> xr.Dataset: ...
 @overload
-def alaska_sample(*, grid: Literal[True], cache: bool = True) -> xr.DataTree: ...
+def alaska_sample(
+    *, grid: Literal[True], step: Literal["month"] = "month", cache: bool = True
+) -> xr.DataTree: ...
+@overload
+def alaska_sample(
+    *, grid: Literal[False] = False, step: Literal["day"], cache: bool = True
+) -> xr.DataTree: ...
 
 
-def alaska_sample(*, grid: bool = False, cache: bool = True) -> xr.Dataset | xr.DataTree:
+def alaska_sample(
+    *, grid: bool = False, step: str = "month", cache: bool = True
+) -> xr.Dataset | xr.DataTree:
     """Simulated Alaska: a reference 2001-2023, a climate model 1950-2100, and the truth.
 
-    The first call simulates it (about 20 s on two processors) and keeps it in
+    The first call simulates it (about 15 s on two processors; days 3 s) and keeps it in
     :func:`cache_folder`; later calls read it. The same bits on every call.
 
     Parameters
     ----------
     grid : bool, default False
         False: six latitude bands, joined into an experiment Dataset. True: the grids.
+    step : {"month", "day"}
+        ``"day"``: nine stations, cells of the reference's grid from the Arctic coast to the
+        south, by the day.
     cache : bool, default True
         Whether to read and write the cached file.
 
@@ -70,6 +83,13 @@ def alaska_sample(*, grid: bool = False, cache: bool = True) -> xr.Dataset | xr.
         With ``grid=True``: children ``reference``, ``historical``, the four RCPs and ``truth``
         with dims (lat, lon, layer, time); also ``thaw_depth`` [m], from daily states. The
         model's grid is coarser than the reference's, and its four soil layers are others.
+        With ``step="day"``: children ``reference`` 2001-2023 and ``rcp85`` 2024-2100, the truth
+        of that scenario, both canonical daily Datasets (station, layer, time) with ``tsl`` [K].
+
+    Raises
+    ------
+    DataError
+        For grids by the day.
 
     Examples
     --------
@@ -77,15 +97,25 @@ def alaska_sample(*, grid: bool = False, cache: bool = True) -> xr.Dataset | xr.
     >>> ds["tsl"].dims, ds.attrs["simulated"][:3]
     (('band', 'layer', 'time'), 'yes')
     """
-    name = "grid" if grid else "bands"
-    path = _cached_file(name)
+    by_day = choose("step", step, STEPS) == "day"
+    if grid and by_day:
+        raise DataError(
+            "the grids of the sample are monthly: type alaska_sample(grid=True), or for stations "
+            "by the day alaska_sample(step='day')."
+        )
+    path = _cached_file("days" if by_day else "grid" if grid else "bands")
     if cache:
-        found = _read(path, grid=grid)
+        found = _read(path, tree=grid or by_day)
         if found is not None:
             return found
-    tree = _build() if grid else alaska_sample(grid=True, cache=cache)
-    # the width of names in one file must not cut those of the next: 'reference' to 'refer'
-    made: xr.Dataset | xr.DataTree = tree if grid else _bands(tree).drop_encoding()
+    made: xr.Dataset | xr.DataTree
+    if by_day:
+        made = _build_days()
+    elif grid:
+        made = _build()
+    else:
+        # the width of names in one file must not cut those of the next: 'reference' to 'refer'
+        made = _bands(alaska_sample(grid=True, cache=cache)).drop_encoding()
     if cache:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path, overwrite=True) as partial:
@@ -117,14 +147,20 @@ def _build() -> xr.DataTree:
     return build()
 
 
-def _read(path: Path, *, grid: bool) -> xr.Dataset | xr.DataTree | None:
+def _build_days() -> xr.DataTree:
+    from ._sampleworld.days import build_days
+
+    return build_days()
+
+
+def _read(path: Path, *, tree: bool) -> xr.Dataset | xr.DataTree | None:
     """The cached file in memory; None if it is absent or damaged."""
     if not path.exists():
         return None
     try:
-        if grid:
-            with xr.open_datatree(path, engine="netcdf4") as tree:
-                return tree.load()
+        if tree:
+            with xr.open_datatree(path, engine="netcdf4") as opened:
+                return opened.load()
         with xr.open_dataset(path, engine="netcdf4") as ds:
             return ds.load().drop_encoding()
     except Exception:  # whatever a truncated or foreign file raises: it is made anew

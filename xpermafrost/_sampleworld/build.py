@@ -152,12 +152,16 @@ def _past(place: _Place, name: str, first: int, last: int) -> tuple[xr.Dataset, 
     """A run from a spin-up, and its final state."""
     day = weather.days(first, last)
     luck = weather.chance(day, SEEDS[name])
-    calm = weather.days(first, first + 11)
-    state = surface.start(place.cells, place.ground)
-    state = _sky(place, calm, "", _cut(luck, 0, calm.year.size), state).state
-    sky = _sky(place, day, "", luck, state)
+    sky = _sky(place, day, "", luck, _settled(place, first, luck))
     soil = _soil(place, day, sky, None)
     return _monthly(place, day, sky, soil), _State(surface=sky.state, soil=soil)
+
+
+def _settled(place: _Place, first: int, luck: weather.Chance) -> np.ndarray:
+    """The state of the surface after the first twelve years, to begin them with."""
+    calm = weather.days(first, first + 11)
+    state = surface.start(place.cells, place.ground)
+    return _sky(place, calm, "", _cut(luck, 0, calm.year.size), state).state
 
 
 def _future(place: _Place, scenario: str, first: int, start: _State) -> xr.Dataset:
