@@ -11,6 +11,7 @@
 ``ttop``                 mean of the last twelve months by TTOP with fitted n-factors
 ``energy_balance``       the same by the surface temperature of an energy balance
 ``stefan``               straight profile from the surface to Stefan's front of thaw or frost
+``kudryavtsev``          damped wave about the mean at Kudryavtsev's permafrost table
 ``column``               soil column with freezing, calibrated at each location
 =======================  =====================================================================
 
@@ -45,6 +46,7 @@ from ._equilibrium_baselines import (
 )
 from ._front_baselines import learn_stefan, run_stefan, stefan_forcing
 from ._optional import require
+from ._wave_baseline import kudryavtsev_forcing, learn_kudryavtsev, run_kudryavtsev
 from .climatology import climatology, usual, year_fraction
 from .errors import DataError, ModelMismatchError
 from .experiment import reference_of
@@ -423,6 +425,7 @@ BASELINES: dict[str, tuple[Learn, Run]] = {
     "ttop": (learn_ttop, run_ttop),
     "energy_balance": (learn_balance, run_balance),
     "stefan": (learn_stefan, run_stefan),
+    "kudryavtsev": (learn_kudryavtsev, run_kudryavtsev),
     "column": (learn_column, run_column),
 }
 
@@ -431,5 +434,6 @@ NEEDS: dict[str, Callable[[xr.Dataset], tuple[str, ...]]] = {
     "ttop": ttop_forcing,
     "energy_balance": balance_forcing,
     "stefan": stefan_forcing,
+    "kudryavtsev": kudryavtsev_forcing,
     "column": column_forcing,
 }
