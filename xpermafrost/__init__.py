@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from . import plot as plot
     from . import recipes as recipes
     from .attributions import group_features, importance, to_shap
+    from .adjustment_tables import adjustment_report
     from .baselines import BASELINES, fit_baseline
     from .concentrations import ghg_concentrations, with_concentrations
     from .consistency import make_consistent
@@ -65,6 +66,7 @@ _HOMES = {
     "WindowSpec": "windows",
     "adjust_scenarios": "forcing",
     "adjust_multivariate": "multivariate",
+    "adjustment_report": "adjustment_tables",
     "alaska_bands": "regions",
     "anomalies": "ensembles",
     "as_regions": "region_files",
@@ -128,6 +130,7 @@ __all__ = [
     "WindowSpec",
     "adjust_scenarios",
     "adjust_multivariate",
+    "adjustment_report",
     "alaska_bands",
     "anomalies",
     "as_regions",

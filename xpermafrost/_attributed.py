@@ -120,7 +120,8 @@ def _shares(
         last = np.mean([m.values(a)[:, layers] for m, (a, _) in zip(members, rows, strict=True)], 0)
         known = np.concatenate([base, last])
     spread = known.std(axis=0)
-    limit = engine.tol * spread + 2e-6  # single precision leaves as much
+    # a little less than asked, for what single precision adds later; it is never below its own
+    limit = np.maximum(0.95 * engine.tol * spread, 5e-7)
     found = []
     for member, (end, start) in zip(members, rows, strict=True):
         if isinstance(member, Linear):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import xarray as xr
@@ -17,10 +18,12 @@ from .errors import (
     TimeAxisError,
     unknown_name,
 )
-from .schema import SCENARIO, TIME
+from .schema import SCENARIO, TIME, name_axis
 
 #: A raw difference below this many standard errors is weather, and its ratio meaningless.
 MIN_SIGNAL = 2.0
+#: Mid-term and long term of the sixth assessment report of the IPCC.
+HORIZONS: tuple[Period, ...] = (("2041", "2060"), ("2081", "2100"))
 #: Kept shares below this are warned about.
 MIN_KEPT = 0.9
 
@@ -30,7 +33,7 @@ def divergence_preserved(
     adjusted: xr.DataArray | xr.Dataset,
     *,
     pair: tuple[str, str] = ("rcp26", "rcp85"),
-    horizons: Sequence[Period] = (("2041", "2060"), ("2081", "2100")),
+    horizons: Sequence[Period] = HORIZONS,
     kinds: str | Mapping[str, str] | None = None,
 ) -> xr.Dataset:
     """Share of the difference between two scenarios that is left after adjustment.
@@ -133,13 +136,20 @@ def _as_dataset(obj: xr.DataArray | xr.Dataset) -> xr.Dataset:
 def _select(
     da: xr.DataArray, pair: tuple[str, str], horizon: Period, side: str
 ) -> tuple[xr.DataArray, xr.DataArray]:
-    """Both scenarios over one horizon, ``time`` split into ``year`` and ``month``."""
+    """Both scenarios over one horizon, ``time`` split into ``year`` and ``month_of_year``."""
     require_dims(da, (SCENARIO, TIME), step="divergence_preserved")
-    check_series(da, step=f"divergence_preserved ({side})")
     known = [str(value) for value in da[SCENARIO].values]
     for label in pair:
         if label not in known:
             raise ScenarioError(f"{unknown_name('scenario', label, known)} Type pair=(..., ...).")
+    cube = _cube(da, horizon, side)
+    low, high = (cube.isel({SCENARIO: known.index(label)}, drop=True) for label in pair)
+    return low, high
+
+
+def _cube(da: xr.DataArray, horizon: Period, side: str) -> xr.DataArray:
+    """One horizon, ``time`` split into ``year`` and ``month_of_year``."""
+    check_series(da, step=f"divergence_preserved ({side})")
     first, last = parse_period(horizon)
     months = month_index(da[TIME])
     if first % 12 or (last + 1) % 12:
@@ -152,9 +162,7 @@ def _select(
         )
     part = da.isel({TIME: slice(first - int(months[0]), last - int(months[0]) + 1)})
     part = part.drop_vars([name for name in part.coords if TIME in part[name].dims])
-    cube = part.coarsen({TIME: 12}).construct({TIME: ("year", "month_of_year")})
-    low, high = (cube.isel({SCENARIO: known.index(label)}, drop=True) for label in pair)
-    return low, high
+    return part.coarsen({TIME: 12}).construct({TIME: ("year", "month_of_year")})
 
 
 def _kept(
@@ -166,7 +174,8 @@ def _kept(
     annual = [part.mean("month_of_year") for part in raw]
     if kind == "+":
         before, after = (
-            (high - low).mean(("year", "month_of_year")) for low, high in (raw, adjusted)
+            (high.mean("year") - low.mean("year")).mean("month_of_year")
+            for low, high in (raw, adjusted)
         )
         spread = annual
     else:
@@ -182,6 +191,82 @@ def _kept(
     noise = np.sqrt(variances[0] + variances[1])
     signal = (abs(before) >= MIN_SIGNAL * noise) & (before != 0)
     return after.where(signal) / before.where(signal)
+
+
+def warn_if_squeezed(
+    raw: Mapping[str, xr.Dataset],
+    adjusted: Mapping[str, xr.Dataset],
+    *,
+    baseline: Period,
+    horizons: Sequence[Period] = HORIZONS,
+) -> None:
+    """Warn where an adjustment takes more than a tenth of a scenario's own change.
+
+    The change of the mean over all places from ``baseline`` to a horizon, adjusted over raw, as
+    in :func:`divergence_preserved`: ratios of what is multiplied, and only where the raw change is
+    at least ``MIN_SIGNAL`` standard errors. Horizons outside a run are left out. Computes.
+
+    Parameters
+    ----------
+    raw, adjusted : mapping of Dataset
+        By scenario, ``(time, place..., [layer])``, as :func:`xpermafrost.bias.adjust` takes and
+        gives them.
+    baseline : pair of str
+        Months, as ``"2001-01/2023-12"`` of the training; taken to whole years.
+    horizons : sequence of pair of str
+        Periods of whole years.
+
+    Warns
+    -----
+    PermafrostWarning
+        Once per variable, naming the scenario and horizon that lose most.
+    """
+    first, last = parse_period(baseline)
+    years = str(-(-first // 12)), str((last + 1) // 12 - 1)
+    worst: dict[str, tuple[float, str, str, str]] = {}
+    for (scenario, after), kind in product(adjusted.items(), ("+", "*")):
+        given = {str(n): da.attrs for n, da in after.data_vars.items()}
+        names = [n for n, attrs in given.items() if attrs.get("bias_adjustment_kind") == kind]
+        if not names:
+            continue
+        sides = _mean_place(raw[scenario], names), _mean_place(after, names)
+        for horizon in horizons:
+            if not (_inside(sides[0], horizon) and _inside(sides[0], years)):
+                continue
+            before, done = ((_cube(da, years, "run"), _cube(da, horizon, "run")) for da in sides)
+            label = "/".join(str(part) for part in horizon)
+            for name, share in zip(names, _kept(before, done, kind).values, strict=True):
+                if share < min(MIN_KEPT, worst.get(name, (MIN_KEPT,))[0]):
+                    method = str(given[name].get("bias_adjustment", "unknown"))
+                    worst[name] = float(share), scenario, label, method
+    for name, (share, scenario, label, method) in worst.items():
+        cure = (
+            "look at it by place: xp.adjustment_report(ds)"
+            if method.startswith("qdm")
+            else "use method='qdm', which keeps the model's own change"
+        )
+        warnings.warn(
+            f"the adjustment keeps {share:.2f} of the change of {name!r} under {scenario} from "
+            f"{'/'.join(years)} to {label} (method {method!r}, mean of places). Scenarios come "
+            f"out too much alike; {cure}.",
+            PermafrostWarning,
+            stacklevel=3,
+        )
+
+
+def _inside(da: xr.DataArray, period: Period) -> bool:
+    months, (first, last) = month_index(da[TIME]), parse_period(period)
+    return bool(months.size and months[0] <= first and last <= months[-1])
+
+
+def _mean_place(ds: xr.Dataset, names: Sequence[str]) -> xr.DataArray:
+    """``(variable, time)``, means over places and layers."""
+    return xr.concat(
+        [ds[n].mean([d for d in ds[n].dims if d != TIME]).reset_coords(drop=True) for n in names],
+        dim=name_axis("variable", names),
+        coords="minimal",
+        compat="override",
+    ).rename("variables")
 
 
 def _warn(result: xr.Dataset) -> None:

@@ -38,7 +38,7 @@ class Subject:
     slope, offset : ndarray (location, layer, time)
         Temperature [degC] = offset + slope * answer, without ``direct``.
     direct : ndarray (location, layer, time) or None
-        What the soil column of a hybrid adds itself [degC].
+        What the soil column of a hybrid adds beside the network [K].
     outside : ndarray (location, time, feature) or None
         Whether a feature is outside its training range of that location and calendar month.
     """
@@ -91,11 +91,13 @@ def take_apart(predictor: object, ds: xr.Dataset, *, device: str = "cpu") -> Sub
         If the data are not of the kind it was fitted on.
     """
     if isinstance(predictor, HybridModel):
-        column = predictor.column.predict(ds)
-        subject = _of_network(predictor.net, _with_column(ds, column), device)
-        direct = _cube(column.transpose(*subject.prediction.dims))
-        total = subject.prediction + direct.reshape(subject.prediction.shape)
-        return _answered(subject, prediction=total, direct=direct)
+        subject = _of_network(predictor.net, _with_column(ds, predictor.column.predict(ds)), device)
+        total = predictor.predict(ds, device=device).transpose(*subject.prediction.dims)
+        return _answered(
+            subject,
+            prediction=total.astype("float64"),
+            direct=_cube(total) - _cube(subject.prediction),
+        )
     if isinstance(predictor, FittedModel):
         return _answered(_of_network(predictor, ds, device))
     if isinstance(predictor, FittedBaseline) and predictor.name == "ridge":

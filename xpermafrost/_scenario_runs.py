@@ -131,7 +131,12 @@ def _stated(ds: xr.Dataset, names: list[str]) -> dict[str, tuple[int, int]]:
     """Periods that the Dataset states, by scenario."""
     if not {"period_start", "period_end"} <= set(ds.coords):
         return {}
-    ends = [month_index(ds[key].compute()) for key in ("period_start", "period_end")]
+    # a climate model of several has no period for a scenario that it lacks
+    names = [n for n in names if bool(ds["period_start"].sel({SCENARIO: n}).notnull().all())]
+    some = ds[["period_start", "period_end"]].sel({SCENARIO: names})
+    others = [d for d in some["period_start"].dims if d != SCENARIO]  # runs of one model
+    outer = some["period_start"].min(others), some["period_end"].max(others)
+    ends = [month_index(each.compute()) for each in outer]
     months = month_index(ds[TIME])  # a part of an experiment keeps the periods of the whole
     return {
         name: (max(int(a), int(months[0])), min(int(b), int(months[-1])))

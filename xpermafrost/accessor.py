@@ -176,6 +176,31 @@ class PermafrostDataset(_Files, OfDataset):
 
         return check_scenarios(self._obj)
 
+    def adjustment_report(
+        self,
+        projection: xr.DataArray | None = None,
+        *,
+        variables: Sequence[str] | None = None,
+        scenario: str | Sequence[str] | None = None,
+        method: str = "qdm",
+        reference_period: Period | None = None,
+        extend: str | None = None,
+        horizons: Sequence[Period] = (("2041", "2060"), ("2081", "2100")),
+    ) -> xr.DataTree:
+        """Before and after the bias adjustment; see :func:`xpermafrost.adjustment_report`."""
+        from .adjustment_tables import adjustment_report
+
+        return adjustment_report(
+            self._obj,
+            projection,
+            variables=variables,
+            scenario=scenario,
+            method=method,
+            reference_period=reference_period,
+            extend=extend,
+            horizons=horizons,
+        )
+
     def make_consistent(self) -> xr.Dataset:
         """Correct what cannot be after adjustment; see :func:`xpermafrost.make_consistent`."""
         from .consistency import make_consistent

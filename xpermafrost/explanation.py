@@ -17,8 +17,8 @@ from ._explained_windows import after_training, chosen, common, places, pools, t
 from .errors import DataError, PermafrostWarning, ScenarioError
 from .experiment import choose_scenarios, reference_of
 from .features import needed_variables
+from .forcing import scenario_forcing
 from .preparation import Period
-from .projection import scenario_forcing
 from .schema import LAYER, SCENARIO
 
 #: Engines of :func:`explain`.
@@ -26,7 +26,7 @@ METHODS = ("expected_gradients", *ENGINES)
 #: Windows explained at every location, and drawn as background, by protocol.
 PROTOCOLS = {"default": (24, 100), "rahaman": (10, 100)}
 #: What single precision leaves of a sum [K].
-ROUNDING = 5e-5
+ROUNDING = 2e-5
 
 
 def explain(
@@ -49,7 +49,7 @@ def explain(
     ``prediction = base_value + sum of attribution + residual``, in degC and K: the base value is
     the mean prediction over a background of windows from the training months, an attribution
     what one feature at one lag adds to it. The sum is checked for every window and layer, and what
-    is missing is the ``residual``. Computes dask arrays once.
+    is missing is the ``residual``. Computes dask arrays.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def explain(
     ds : Dataset
         Canonical forcing of the model's locations, or an experiment Dataset, of which the
         reference is explained. Projected forcing comes from
-        :func:`xpermafrost.projection.scenario_forcing`.
+        :func:`xpermafrost.forcing.scenario_forcing`.
     layers : sequence of int, optional
         Labels of the layers to explain; all by default.
     windows : int, "all" or tuple of str, optional
@@ -192,7 +192,7 @@ def explain_scenarios(
 
     For every location and month of ``period`` the path leads from the window of ``against`` to
     the window of ``scenario``; the attributions are integrated gradients (Sundararajan et al. 2017,
-    eq. 1) and sum to the difference of the two predictions. Computes dask arrays once.
+    eq. 1) and sum to the difference of the two predictions. Computes dask arrays.
 
     Parameters
     ----------
