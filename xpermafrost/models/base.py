@@ -56,8 +56,11 @@ class SequenceNet(nn.Module):
         raise NotImplementedError  # each architecture has its own
 
     def forward(self, x: torch.Tensor, location: torch.Tensor) -> torch.Tensor:
-        """Scaled temperatures ``(batch, layer)`` from ``(batch, time, feature)`` and places."""
-        place = self.embedding(location)
+        """Scaled temperatures ``(batch, layer)`` from ``(batch, time, feature)`` and places.
+
+        A place below 0 is one that was not learned: its embedding is 0.
+        """
+        place = self.embedding(location.clamp(min=0)) * (location >= 0).unsqueeze(1)
         steps = place.unsqueeze(1).expand(-1, x.shape[1], -1)
         code = self.encode(torch.cat([x, steps], dim=2))
         return self.head(torch.cat([self.dropout(code), place], dim=1))
