@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given, settings
@@ -38,6 +39,8 @@ EVERY = (
     "elevation",
     "scenario_signal",
     "scenario_signal:rahaman",
+    "freeze_state",
+    "freeze_state:400",
     "year",
 )
 
@@ -257,3 +260,53 @@ def test_snow_resistance_is_depth_over_conductivity(ds):
     assert float(cube.sel(feature="snow_resistance").where(bare).max()) == 0.0
     with pytest.raises(UnknownNameError, match="unknown snow class 'tiaga'; did you mean 'taiga'"):
         build_features(ds, ("snow_resistance:tiaga",))
+
+
+def _state(celsius, name="freeze_state", step="month"):
+    """The feature of one place with the air temperatures given [degC]."""
+    celsius = np.asarray(celsius, dtype="float64")
+    freq = {"month": "MS", "day": "D"}[step]
+    time = pd.date_range("2001-01-01", periods=celsius.size, freq=freq)
+    tas = xr.DataArray(
+        [celsius + 273.15], {"band": ["one"], "time": time}, name="tas", attrs={"units": "K"}
+    )
+    return build_features(tas.to_dataset(), (name,), step=step).values[0, :, 0]
+
+
+def test_freeze_state_is_the_bounded_balance_of_degree_days():
+    month = 365.25 / 12
+    got = _state([-10.0, 2.0, 2.0, 15.0, -1.0, -30.0, 0.0])
+    two = 2.0 * month / 200.0
+    want = [0.0, two, 2 * two, 1.0, 1.0 - month / 200.0, 0.0, 0.0]
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+    np.testing.assert_allclose(
+        _state([-10.0, 2.0, 2.0], "freeze_state:400"), [0.0, two / 2, two], rtol=1e-5
+    )
+    np.testing.assert_allclose(_state([-5.0, *[4.0] * 25], step="day")[-1], 0.5, rtol=1e-5)
+
+
+def test_freeze_state_lags_the_air():
+    """Water is left in the ground under freezing air in autumn, ice under warm air in spring."""
+    season = 6.0 * np.cos(2 * np.pi * (np.arange(48) - 6.5) / 12) - 1.0
+    state = _state(season)
+    autumn, spring = 12 + 10, 12 + 5  # November and June of the second year
+    assert season[autumn] < 0 < season[spring]
+    assert 0.0 < state[autumn] < 1.0
+    assert 0.0 < state[spring] < 1.0
+    assert state.min() == 0.0
+    assert state.max() == 1.0
+    np.testing.assert_allclose(state[12:24], state[24:36])
+
+
+def test_freeze_state_starts_as_the_first_known_month_says_and_keeps_over_gaps():
+    assert _state([1.0, -1.0])[0] == 1.0
+    got = _state([np.nan, -10.0, 2.0, np.nan, 2.0])
+    assert np.isnan(got[[0, 3]]).all()
+    np.testing.assert_allclose(got[4] - got[2], got[2], rtol=1e-5)
+    assert np.isnan(_state([np.nan, np.nan])).all()
+
+
+@pytest.mark.parametrize("name", ["freeze_state:0", "freeze_state:wet", "freeze_state:1.5"])
+def test_freeze_state_of_another_scale_is_a_whole_number(ds, name):
+    with pytest.raises(UnknownNameError, match=r"unknown feature 'freeze_state:.*did you mean"):
+        build_features(ds, (name,))

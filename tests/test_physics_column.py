@@ -394,6 +394,37 @@ def test_snow_warms_the_winter_and_thaw_depth_says_what_it_means():
     assert bool(warm["thaw_depth"].isnull().all())  # thawed below the profile
 
 
+def test_what_is_thawed_beneath_permafrost_is_no_thaw_depth():
+    ts = daily(4)
+    cold = column.simulate(ts, silt(), spinup=5)
+    kelvin = cold["tsl_node"].isel(time=-1)
+    thawed_base = xr.where(cold["node_depth"] > 12.0, 1.0, kelvin - 273.15)
+    properties = {name: silt()[name].values for name in column.PROPERTIES}
+    state = xr.DataArray(column.enthalpy_of(thawed_base.values, properties), dims="node")
+    out = column.simulate(ts, silt(), initial=state)
+    base = out["tsl_node"].isel(node=-1) - 273.15
+    assert float(base.min()) > 0.3
+    lasting = slice("2002", None)  # frozen for a year of the run
+    depth, without = out["thaw_depth"].sel(time=lasting), cold["thaw_depth"].sel(time=lasting)
+    np.testing.assert_allclose(depth, without, atol=0.2)  # a little deeper over a warm base
+    assert bool((depth[depth["time.month"] == 3] == 0.0).all())
+    assert bool((depth.groupby("time.year").max(skipna=False) > 0.5).all())
+
+
+def test_frost_on_thawed_ground_does_not_hide_that_it_is_thawed():
+    out = column.simulate(daily(3, mean=6.0), silt(), initial=279.15)
+    surface = out["tsl_node"].isel(node=0) - 273.15
+    assert float(surface.min()) < -1.0
+    frost = out["thaw_depth"].sel(time=out["time.month"].isin([4, 5]))  # thaws from above
+    assert bool(((frost > 0.3) & (frost < 2.0)).all())
+    assert bool(out["thaw_depth"].drop_sel(time=frost["time"]).isnull().all())
+    # autumn over permafrost: the surface is frozen, the ground below it not yet
+    back = column.simulate(daily(3), silt(), spinup=5, average="step")
+    day = {"time": "2003-10-08"}
+    assert float(back["tsl_node"].isel(node=0).sel(day)) < 273.15
+    assert 0.5 < float(back["thaw_depth"].sel(day)) < 1.5
+
+
 def test_zero_curtain():
     """In autumn the wet soil stays near 0 degC for weeks; dry soil does not."""
     ts = daily(1)

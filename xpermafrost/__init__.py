@@ -19,19 +19,22 @@ if TYPE_CHECKING:
     from . import plot as plot
     from . import recipes as recipes
     from .baselines import BASELINES, fit_baseline
+    from .consistency import make_consistent
     from .depth import remap_layers
     from .evaluation import evaluate, scoreboard
     from .experiment import combine, with_scenarios
-    from .fitted import FittedModel, load_model
+    from .fitted import FittedModel
     from .gis import from_cf, to_cf, to_geotiff, to_netcdf, to_profiles, to_vector
-    from .hybrid import fit_hybrid
+    from .hybrid import fit_hybrid, fit_persistence, load_model
     from .models import MODELS, register_model
     from .polygons import Polygons
     from .projection import project
     from .region_files import as_regions
     from .regions import LatitudeBands, alaska_bands, reduce, region_weights
     from .regridding import make_grid, regrid, regrid_weights
+    from .scenario_checks import check_scenarios
     from .schema import VARIABLES, layer_coords
+    from .soil_water import split_soil_water
     from .sources import identify, open_cmip, open_dataset, open_raw, standardize
     from .training import TrainingConfig, fit
     from .validation import validate
@@ -49,15 +52,18 @@ _HOMES = {
     "WindowSpec": "windows",
     "alaska_bands": "regions",
     "as_regions": "region_files",
+    "check_scenarios": "scenario_checks",
     "combine": "experiment",
     "evaluate": "evaluation",
     "fit": "training",
     "fit_baseline": "baselines",
     "fit_hybrid": "hybrid",
+    "fit_persistence": "hybrid",
     "from_cf": "gis",
     "identify": "sources",
     "layer_coords": "schema",
-    "load_model": "fitted",
+    "load_model": "hybrid",
+    "make_consistent": "consistency",
     "make_grid": "regridding",
     "open_cmip": "sources",
     "open_dataset": "sources",
@@ -70,6 +76,7 @@ _HOMES = {
     "regrid_weights": "regridding",
     "remap_layers": "depth",
     "scoreboard": "evaluation",
+    "split_soil_water": "soil_water",
     "standardize": "sources",
     "to_cf": "gis",
     "to_geotiff": "gis",
@@ -93,6 +100,7 @@ __all__ = [
     "alaska_bands",
     "as_regions",
     "bias",
+    "check_scenarios",
     "combine",
     "datasets",
     "diagnostics",
@@ -100,10 +108,12 @@ __all__ = [
     "fit",
     "fit_baseline",
     "fit_hybrid",
+    "fit_persistence",
     "from_cf",
     "identify",
     "layer_coords",
     "load_model",
+    "make_consistent",
     "make_grid",
     "open_cmip",
     "open_dataset",
@@ -119,6 +129,7 @@ __all__ = [
     "regrid_weights",
     "remap_layers",
     "scoreboard",
+    "split_soil_water",
     "standardize",
     "to_cf",
     "to_geotiff",

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from pathlib import PurePath
 
 import numpy as np
 import xarray as xr
 
-from ._checks import check_monthly, check_whole, month_index, month_name, same_units
+from ._bias_groups import SIZES, Grouping, step_of
+from ._checks import (
+    check_steps,
+    check_whole,
+    month_index,
+    month_name,
+    require_dims,
+    same_units,
+)
 from .errors import (
     DataError,
     DimensionError,
+    MissingVariableError,
     ModelMismatchError,
+    PermafrostWarning,
     TimeAxisError,
     UnitsError,
     unknown_name,
@@ -21,8 +33,18 @@ from .schema import LAYER, NON_LOCATION, TIME, VARIABLES
 Period = tuple[str | int, str | int]
 
 _KINDS = {"additive": "+", "multiplicative": "*", "+": "+", "*": "*"}
+QUANTILES = "quantiles"
 #: Dimensions of the trained factors that are not places.
-TRAINED_DIMS = ("month", "quantiles")
+TRAINED_DIMS = (*SIZES, QUANTILES)
+#: Years that each side of a training needs at least.
+MIN_YEARS = 2
+
+
+def described(da: xr.DataArray, label: str) -> str:
+    """``historical 'tas' (its_file.nc)``: what a message needs to find the culprit."""
+    name = f" {da.name!r}" if da.name is not None else ""
+    source = da.encoding.get("source")
+    return f"{label}{name}" + (f" ({PurePath(str(source)).name})" if source else "")
 
 
 def kind_of(name: str | None, kinds: str | Mapping[str, str] | None) -> str:
@@ -44,8 +66,8 @@ def limits(da: xr.DataArray, kind: str) -> tuple[float, float]:
     """Physical bounds of the adjusted values, in the units of ``da``.
 
     Multiplicative variables and those whose valid range starts at 0 cannot be negative;
-    percentages, shares and the density of snow also have an upper bound, applied where the
-    units are canonical. Temperatures and fluxes of both signs have none.
+    percentages, shares and the density of snow also have an upper bound. Temperatures and
+    fluxes of both signs have none.
     """
     row = VARIABLES.get(str(da.name))
     low, high = (0.0 if kind == "*" else -np.inf), np.inf
@@ -53,10 +75,11 @@ def limits(da: xr.DataArray, kind: str) -> tuple[float, float]:
         return low, high
     if row.valid_range[0] == 0:
         low = 0.0
-    if same_units(str(da.attrs.get("units")), row.units):
-        high = {"%": 100.0, "1": 1.0}.get(row.units, high)
-        if row.name == "snow_density":
-            low, high = row.valid_range
+    units = str(da.attrs.get("units"))
+    if row.units in ("%", "1"):
+        high = {"%": 100.0, "1": 1.0}.get(units, high)
+    elif row.name == "snow_density" and same_units(units, row.units):
+        low, high = row.valid_range
     return low, high
 
 
@@ -101,14 +124,14 @@ def _brief(values: np.ndarray) -> str:
     return f"[{', '.join(shown)}] ({len(items)})"
 
 
-def check_series(da: xr.DataArray, *, step: str) -> None:
-    """Raise unless ``da`` is monthly, without gaps, with time in one chunk."""
-    check_monthly(da, step=step)
+def check_series(da: xr.DataArray, *, step: str, every: str = "month") -> None:
+    """Raise unless ``da`` has every month (or day) once, in order, with time in one chunk."""
+    check_steps(da, every, step=step)
     check_whole(da, TIME, step=step)
 
 
-def check_pair(reference: xr.DataArray, historical: xr.DataArray) -> None:
-    """Checks of the two sides of the training, before any work."""
+def check_pair(reference: xr.DataArray, historical: xr.DataArray) -> str:
+    """Checks of the two sides of the training, before any work; return their time step."""
     labels = ("reference", "historical")
     names = {reference.name, historical.name} - {None}
     if len(names) > 1:
@@ -116,8 +139,17 @@ def check_pair(reference: xr.DataArray, historical: xr.DataArray) -> None:
             f"train needs one variable; the reference is {reference.name!r}, the historical "
             f"{historical.name!r}. Rename one if they are the same: da.rename(...)."
         )
+    every = step_of(reference)
     for da, label in zip((reference, historical), labels, strict=True):
-        check_series(da, step=f"train ({label})")
+        require_dims(da, (TIME,), step=f"train ({described(da, label)})")
+        if step_of(da) != every:
+            raise TimeAxisError(
+                f"train needs the same time step on both sides; the "
+                f"{described(reference, labels[0])} has one value a {every}, the "
+                f"{described(historical, labels[1])} one a {step_of(historical)}. Average the "
+                "days: ds.resample(time='MS').mean()."
+            )
+        check_series(da, step=f"train ({described(da, label)})", every=every)
         extra = [dim for dim in da.dims if dim in NON_LOCATION - {TIME, LAYER}]
         if extra:
             raise DimensionError(
@@ -131,6 +163,7 @@ def check_pair(reference: xr.DataArray, historical: xr.DataArray) -> None:
         )
     check_units_match(reference, historical.attrs.get("units"), labels)
     check_places(reference, historical, labels)
+    return every
 
 
 def check_sim(trained: xr.Dataset, sim: xr.DataArray) -> None:
@@ -148,7 +181,13 @@ def check_sim(trained: xr.Dataset, sim: xr.DataArray) -> None:
             f"the factors were trained on {name!r}; the series is {sim.name!r}. "
             f"Train on {sim.name!r}, or rename it if it is the same: da.rename({name!r})."
         )
-    check_series(sim, step="adjust")
+    every = str(trained.attrs.get("step", "month"))
+    if sim.sizes.get(TIME, 0) > 2 and step_of(sim) != every:
+        raise TimeAxisError(
+            f"the factors are those of one value a {every}; the {described(sim, 'series')} has one "
+            f"a {step_of(sim)}. Train on series of its time step."
+        )
+    check_series(sim, step=f"adjust ({described(sim, 'series')})", every=every)
     labels = ("series", "training")
     check_units_match(sim, trained.attrs.get("units"), labels)
     check_places(sim, trained["af"], labels)
@@ -189,38 +228,144 @@ def resolve_periods(
     if reference_period is None and historical_period is None:
         common = max(spans[0][0], spans[1][0]), min(spans[0][1], spans[1][1])
         if common[1] < common[0]:
-            raise TimeAxisError(
-                "train needs months that both sides have, or a period for each; the reference "
-                f"spans {span_text(*spans[0])}, the historical {span_text(*spans[1])}. Append a "
-                "scenario run to the historical, or type reference_period=('...', '...'), "
-                "historical_period=('...', '...')."
-            )
+            raise _nothing_common(reference, historical, spans)
         wanted = [common, common]
     else:
         # one period given holds for both sides: training on different years has to be asked for
         given = (reference_period or historical_period, historical_period or reference_period)
         wanted = [parse_period(period) for period in given if period is not None]
-    for label, span, want in zip(("reference", "historical"), spans, wanted, strict=True):
+    for label, da, span, want in zip(
+        ("reference", "historical"), (reference, historical), spans, wanted, strict=True
+    ):
         if want[0] < span[0] or want[1] > span[1]:
-            raise TimeAxisError(
-                f"the {label} period {span_text(*want)} is not inside its data, which span "
-                f"{span_text(*span)}. Type {label}_period=({month_name(max(span[0], want[0]))!r}, "
-                f"{month_name(min(span[1], want[1]))!r})."
+            first, last = max(span[0], want[0]), min(span[1], want[1])
+            cure = (
+                f"Type {label}_period=({month_name(first)!r}, {month_name(last)!r})."
+                if first <= last
+                else f"Type {label}_period=... within that, or append the missing months."
             )
-        if want[1] - want[0] < 23:
+            raise TimeAxisError(
+                f"the {label} period {span_text(*want)} is not inside its data: the "
+                f"{described(da, label)} spans {span_text(*span)}. {cure}"
+            )
+        if want[1] - want[0] + 1 < 12 * MIN_YEARS:
             raise DataError(
-                f"train needs at least two years on each side; the {label} period "
-                f"{span_text(*want)} has {want[1] - want[0] + 1} months."
+                f"train needs at least two years on each side; the period {span_text(*want)} of "
+                f"the {described(da, label)} has {want[1] - want[0] + 1} months."
             )
     return wanted[0], wanted[1]
 
 
+def _nothing_common(
+    reference: xr.DataArray, historical: xr.DataArray, spans: list[tuple[int, int]]
+) -> TimeAxisError:
+    """What to do where no month is on both sides."""
+    sides = described(reference, "reference"), described(historical, "historical")
+    if spans[1][1] < spans[0][0]:
+        problem = (
+            f"the {sides[1]} stops in {month_name(spans[1][1])}, before the {sides[0]} starts in "
+            f"{month_name(spans[0][0])}. Append a scenario of the same model: "
+            "xr.concat([historical, rcp45], 'time')"
+        )
+    else:
+        problem = (
+            f"the {sides[0]} spans {span_text(*spans[0])}, the historical {span_text(*spans[1])}. "
+            "Take the run of the model that covers the reference"
+        )
+    return TimeAxisError(
+        f"train needs months that both sides have: {problem}; or compare different years: "
+        "reference_period=('...', '...'), historical_period=('...', '...')."
+    )
+
+
 def take_months(da: xr.DataArray, span: tuple[int, int]) -> xr.DataArray:
-    """The months ``span`` of a gapless monthly series."""
-    start = int(month_index(da[TIME].isel({TIME: slice(0, 1)}))[0])
-    return da.isel({TIME: slice(span[0] - start, span[1] - start + 1)})
+    """The months ``span`` of a series without gaps."""
+    start, stop = np.searchsorted(month_index(da[TIME]), [span[0], span[1] + 1])
+    return da.isel({TIME: slice(int(start), int(stop))})
 
 
-def first_month(da: xr.DataArray) -> int:
-    """Calendar month of the first step, 0 for January."""
-    return int(month_index(da[TIME].isel({TIME: slice(0, 1)}))[0]) % 12
+def common_variables(reference: xr.Dataset, historical: xr.Dataset) -> list[str]:
+    """Variables with time on both sides."""
+    names = [
+        str(name)
+        for name, da in reference.data_vars.items()
+        if TIME in da.dims and name in historical.data_vars and TIME in historical[name].dims
+    ]
+    if not names:
+        raise MissingVariableError(
+            "train needs variables with 'time' on both sides; the reference has "
+            f"{list(reference.data_vars)}, the historical {list(historical.data_vars)}. "
+            "If your names differ, call ds.permafrost.standardize() on both first."
+        )
+    return names
+
+
+def threshold_of(
+    name: str, kind: str, wet_threshold: float | Mapping[str, float] | None
+) -> float | None:
+    """Wet-day threshold of a variable, in its units."""
+    wet = wet_threshold.get(name) if isinstance(wet_threshold, Mapping) else wet_threshold
+    if wet is None:
+        return None
+    if kind != "*":
+        raise DataError(
+            f"wet_threshold is for multiplicative variables such as precipitation; {name!r} is "
+            "additive. Name the variable: wet_threshold={'pr': ...}."
+        )
+    if not wet > 0:
+        raise DataError(f"wet_threshold needs a positive amount; found {wet} for {name!r}.")
+    return float(wet)
+
+
+def warn_of_constants(
+    trained: xr.Dataset,
+    pair: tuple[xr.DataArray, xr.DataArray],
+    grouping: Grouping,
+) -> None:
+    """Warn of groups in which a side never varies, other than at a bound. In memory only."""
+    if "hist_q" not in trained or any(trained[name].chunks for name in ("af", "hist_q")):
+        return
+    places = [dim for dim in trained["hist_q"].dims if dim not in TRAINED_DIMS]
+    multiplicative = trained.attrs["kind"] == "*"
+    hist_q, af = (
+        trained[name].transpose(grouping.name, QUANTILES, *places).values
+        for name in ("hist_q", "af")
+    )
+    ends = hist_q[:, [0, -1]], af[:, [0, -1]]
+    mapped = ends[0] * ends[1] if multiplicative else ends[0] + ends[1]
+    for da, label, side in zip(pair, ("reference", "historical"), (mapped, ends[0]), strict=True):
+        # equal outer quantiles may still have other values beyond: those few are looked at
+        doubt = np.isclose(side[:, 0], side[:, 1], rtol=1e-6, atol=0)
+        if multiplicative:
+            doubt &= side[:, 0] != 0
+        flat = da.transpose(TIME, *places).values.reshape(da.sizes[TIME], -1)
+        bounds = (0.0, *limits(da, str(trained.attrs["kind"])))
+        still = _still(flat, grouping.numbers(da[TIME])[0], doubt.reshape(len(doubt), -1), bounds)
+        if not still.any():
+            continue
+        names = [str(grouping.labels[k]) for k in np.flatnonzero(still.any(axis=1))]
+        more = ", ..." if len(names) > 6 else ""
+        warnings.warn(
+            f"the {described(da, label)} never varies in {grouping.name} {', '.join(names[:6])}"
+            f"{more} of {trained.attrs[f'{label}_period']} at {int(still.any(axis=0).sum())} of "
+            f"{flat.shape[1]} places: its spread cannot be adjusted there. Look at the file; if "
+            "the values are no data, make them NaN: da.where(...).",
+            PermafrostWarning,
+            stacklevel=3,
+        )
+
+
+def _still(
+    values: np.ndarray, numbers: np.ndarray, doubt: np.ndarray, bounds: tuple[float, ...]
+) -> np.ndarray:
+    """Of the doubtful ``(group, cell)``, those with two or more values, all equal."""
+    still = np.zeros_like(doubt)
+    for group in np.flatnonzero(doubt.any(axis=1)):
+        cells = np.flatnonzero(doubt[group])
+        part = values[numbers == group][:, cells]
+        valid = np.isfinite(part)
+        low = np.where(valid, part, np.inf).min(axis=0)
+        high = np.where(valid, part, -np.inf).max(axis=0)
+        same = (low == high) & ~np.isin(low, bounds) & (valid.sum(axis=0) > 1)
+        still[group, cells] = same
+    return still

@@ -1,68 +1,97 @@
-"""Quantile mapping of monthly series in one pass over blocks of cells.
+"""Quantile mapping of grouped series in one pass over blocks of cells.
 
 Arrays here are ``(time, cell)``; a block of neighbouring cells is the innermost loop
 of the ranking, so that the compiler turns cells into vector lanes: a rank is a count of
 comparisons, without a search. No lane reads another, hence a cell's result does not
-depend on its neighbours, to the bit. Series are sorted by numpy (vectorised).
-
-Threads are plain Python threads over ranges of cells (the kernels release the GIL),
-not numba's: its default thread pool aborts the process when two threads of a dask
-scheduler enter it at once, and a parallel kernel takes much longer to load from cache.
+depend on its neighbours, to the bit. Which rows belong together is said by the
+``Pools`` of ``_bias_groups``. A factor is taken from the quantiles ``k`` and ``j`` with weight
+``w`` of the latter; a weight outside 0 to 1 goes on along their line.
 
 This module imports numba; import it inside functions.
 """
 
 # mypy: allow-untyped-defs
-# (the compiler infers the types of the kernels; the functions around them are annotated)
+# (the compiler infers the types of the kernels)
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-#: Cells of a block: one month of 120 years of them in float32 fits in the first-level cache.
-LANES = 64
-#: Below this many values, starting threads costs more than it brings.
-_SMALL = 200_000
+#: Ways of finding a factor: by the rank within the series, by the value, by the value without
+#: the running mean.
+DELTA, EMPIRICAL, DETRENDED = 0, 1, 2
 
 _jit = njit(cache=True, nogil=True, fastmath=False)
 
 
-@_jit
-def _load(data, first, cell, width, rows):
-    """Copy one calendar month of a block, every 12th row from ``first``; return its length."""
-    count = 0
-    for row in range(first, data.shape[0], 12):
-        source, target = data[row, cell : cell + width], rows[count]
-        for lane in range(width):
-            target[lane] = source[lane]
-        count += 1
-    return count
+class Rule(NamedTuple):
+    """How factors are found and applied."""
+
+    method: int
+    #: Years that a value is ranked in.
+    window: int
+    multiplicative: bool
+    nearest: bool
+    #: Quantiles from the outermost one to that which sets the slope beyond; 0: constant tails.
+    reach: int
+    low: float
+    high: float
+    #: Largest multiplicative factor.
+    bound: float
+    #: Values below are dry; minus infinity where there is no such thing.
+    wet: float
 
 
 @_jit
-def _pack(data, month, cell, packed, valid):
-    """Series of a block by calendar month: ``packed`` ``(lane, month, year)``, NaN-filled."""
-    lanes, _, years = packed.shape
-    for group in range(12):
-        first = (group - month) % 12
+def _moist(value, wet, dry):
+    """Value, or for a dry one a small amount below the threshold. NaN stays."""
+    return dry if value < wet else value
+
+
+@_jit
+def pack(data, pools, first, wet, dry, packed, valid):
+    """Series of some groups of a block: ``packed`` ``(lane, group, step)``, NaN-filled."""
+    lanes, groups, most = packed.shape
+    for group in range(groups):
+        begin, end = pools.bounds[first + group], pools.bounds[first + group + 1]
         for lane in range(lanes):
             valid[lane, group] = 0
-        for i in range(years):
-            row = first + 12 * i
-            if row < data.shape[0]:
-                source = data[row, cell : cell + lanes]
+        for i in range(most):
+            if begin + i < end:
+                row = pools.rows[begin + i]
                 for lane in range(lanes):
-                    packed[lane, group, i] = source[lane]
-                for lane in range(lanes):
-                    valid[lane, group] += 0 if np.isnan(source[lane]) else 1
+                    value = _moist(data[row, lane], wet, dry[row])
+                    packed[lane, group, i] = value
+                    valid[lane, group] += 0 if np.isnan(value) else 1
             else:
                 packed[:, group, i] = np.nan
+
+
+@_jit
+def centre(packed, valid, multiplicative, means):
+    """Take the mean of every group out of it: difference or ratio."""
+    lanes, groups, most = packed.shape
+    for lane in range(lanes):
+        for group in range(groups):
+            total = 0.0
+            for i in range(most):
+                value = np.float64(packed[lane, group, i])
+                total += 0.0 if np.isnan(value) else value
+            mean = total / valid[lane, group] if valid[lane, group] > 0 else np.nan
+            means[lane, group] = mean
+            for i in range(most):
+                packed[lane, group, i] = _anomaly(packed[lane, group, i], mean, multiplicative)
+
+
+@_jit
+def _anomaly(value, mean, multiplicative):
+    if multiplicative:
+        return value / mean if mean > 0.0 else value
+    return value - mean
 
 
 @_jit
@@ -77,7 +106,7 @@ def _quantile(values, n, probability):
 
 
 @_jit
-def _ratio(reference, historical, bound):
+def ratio(reference, historical, bound):
     """Multiplicative factor, never undefined: see ``bias.MAX_FACTOR``."""
     if np.isnan(reference) or np.isnan(historical):
         return np.nan
@@ -88,48 +117,89 @@ def _ratio(reference, historical, bound):
 
 
 @_jit
-def _factors(ref, ref_valid, hist, hist_valid, nodes, multiplicative, bound, hist_q, af):
-    """Fill ``hist_q`` and ``af`` ``(lane, month, quantile)`` from sorted series."""
+def factors(ref, ref_valid, hist, hist_valid, nodes, multiplicative, bound, hist_q, af):
+    """Fill ``hist_q`` and ``af`` ``(lane, group, quantile)`` from sorted series."""
     for lane in range(hist_q.shape[0]):
-        for month in range(12):
+        for group in range(hist_q.shape[1]):
             for k in range(nodes.size):
-                h = _quantile(hist[lane, month], hist_valid[lane, month], nodes[k])
-                r = _quantile(ref[lane, month], ref_valid[lane, month], nodes[k])
-                hist_q[lane, month, k] = h
-                af[lane, month, k] = _ratio(r, h, bound) if multiplicative else r - h
+                h = _quantile(hist[lane, group], hist_valid[lane, group], nodes[k])
+                r = _quantile(ref[lane, group], ref_valid[lane, group], nodes[k])
+                hist_q[lane, group, k] = h
+                af[lane, group, k] = ratio(r, h, bound) if multiplicative else r - h
 
 
 @_jit
-def _apply(value, factor, multiplicative, low, high):
-    result = value * factor if multiplicative else value + factor
-    if result < low:
-        return low
-    if result > high:
-        return high
-    return result  # NaN fails both comparisons and stays
+def shifts(reference, historical, multiplicative, bound, out):
+    """Factor between the means ``(lane, group)`` of both sides."""
+    for lane in range(out.shape[0]):
+        for group in range(out.shape[1]):
+            r, h = reference[lane, group], historical[lane, group]
+            out[lane, group] = ratio(r, h, bound) if multiplicative else r - h
 
 
 @_jit
-def _position(tau, nodes):
-    """Node below probability ``tau`` and weight of the next one; constant tails."""
+def _apply(value, factor, rule):
+    if rule.multiplicative:
+        if factor < 0.0:
+            factor = 0.0
+        elif factor > rule.bound:
+            factor = rule.bound
+        result = value * factor
+        if result < rule.wet:
+            return 0.0
+    else:
+        result = value + factor
+    if result < rule.low:
+        return rule.low
+    if result > rule.high:
+        return rule.high
+    return result  # NaN fails all comparisons and stays
+
+
+@_jit
+def _weight(x, k, j, a, b, nearest):
+    """Quantiles ``k``, ``j`` at ``a``, ``b`` and the weight of ``j`` for a value at ``x``."""
+    if b == a:
+        return k, k, 0.0
+    w = (x - a) / (b - a)
+    if nearest:
+        return (j, j, 0.0) if w > 0.5 else (k, k, 0.0)
+    return k, j, w
+
+
+@_jit
+def _place(x, k, nodes, rule):
+    """As ``_weight``, for ``x`` between the nodes ``k`` and ``k + 1``, or beyond the outermost."""
     last = nodes.size - 1
-    if tau <= nodes[0]:
-        return 0, 0.0
+    if k < 0 or k >= last:
+        outer = 0 if k < 0 else last
+        if rule.reach == 0 or x == nodes[outer]:
+            return outer, outer, 0.0
+        inner = rule.reach if k < 0 else last - rule.reach
+        return _weight(x, outer, inner, nodes[outer], nodes[inner], False)
+    return _weight(x, k, k + 1, nodes[k], nodes[k + 1], rule.nearest)
+
+
+@_jit
+def _position(tau, nodes, rule):
+    """Place of a probability among the nodes."""
+    last = nodes.size - 1
+    if tau < nodes[0]:
+        return _place(tau, -1, nodes, rule)
     if tau >= nodes[last]:
-        return last, 0.0
+        return _place(tau, last, nodes, rule)
     k = min(max(int(tau * nodes.size - 0.5), 0), last - 1)  # exact for equal steps, else a start
     while nodes[k] > tau:
         k -= 1
     while nodes[k + 1] < tau:
         k += 1
-    return k, (tau - nodes[k]) / (nodes[k + 1] - nodes[k])
+    return _place(tau, k, nodes, rule)
 
 
 @_jit
-def _between(factors, k, weight, lane):
-    a = np.float64(factors[k, lane])
-    b = np.float64(factors[min(k + 1, factors.shape[0] - 1), lane])
-    return a + (b - a) * weight
+def _between(values, k, j, w, lane):
+    a, b = np.float64(values[k, lane]), np.float64(values[j, lane])
+    return a + (b - a) * w
 
 
 @_jit
@@ -139,147 +209,183 @@ def _count(rows, start, stop, left, here, counts):
     width = counts.size
     for lane in range(width):
         counts[lane] = 0
-    for j in range(start, stop):
-        other = rows[j, left : left + width]
+    for i in range(start, stop):
+        other = rows[i, left : left + width]
         for lane in range(width):
             a, b = other[lane], here[lane]
             counts[lane] = np.int32(counts[lane] + np.int32(a < b) + np.int32(a <= b))
 
 
 @_jit
-def _delta_month(rows, begin, end, left, right, window, nodes, factors, work, kind, out):
-    """Quantile delta mapping of the columns ``left`` to ``right``, valid in ``begin:end``."""
-    counts, seen, node_of, weight_of = work
-    multiplicative, low, high = kind
+def _window(block, begin, end, window):
+    """First year and the year behind the last one of the window of a year, shifted inward."""
     size = min(window, end - begin)
-    # counts = 2 rank - 1 with ties at their mean rank; probability (rank - 1) / (n - 1)
-    for twice in range(2 * size):  # all probabilities of a window without missing values
-        tau = (twice - 1) / (2.0 * (size - 1)) if size > 1 else 0.5
-        node_of[twice], weight_of[twice] = _position(tau, nodes)
-    for lane in range(left, right):
-        seen[begin, lane] = 0
-    for i in range(begin, end):
-        for lane in range(left, right):
-            seen[i + 1, lane] = seen[i, lane] + (0 if np.isnan(rows[i, lane]) else 1)
-    for i in range(begin, end):
-        start = min(max(i - size // 2, begin), end - size)
-        here = rows[i]
-        _count(rows, start, start + size, left, here[left:right], counts[left:right])
-        for lane in range(left, right):
-            if np.isnan(here[lane]):
-                out[i, lane] = np.nan
-                continue
-            n = seen[start + size, lane] - seen[start, lane]
-            if n == size:
-                k, weight = node_of[counts[lane]], weight_of[counts[lane]]
-            else:
-                tau = (counts[lane] - 1) / (2.0 * (n - 1)) if n > 1 else 0.5
-                k, weight = _position(tau, nodes)
-            factor = _between(factors, k, weight, lane)
-            out[i, lane] = _apply(here[lane], factor, multiplicative, low, high)
+    first = min(max(block - size // 2, begin), end - size)
+    return first, first + size
 
 
 @_jit
-def _empirical_month(rows, count, width, quantiles, factors, counts, kind, out):
-    """Empirical quantile mapping: factors interpolated on the historical quantiles."""
-    multiplicative, low, high = kind
+def _delta(rows, block, starts, main, begin, end, left, right, nodes, af, work, rule, out):
+    """Quantile delta mapping of the columns ``left`` to ``right``, valid in years ``begin:end``."""
+    counts, seen, of_k, of_j, of_w = work
+    tabled = 0
+    for lane in range(left, right):
+        seen[0, lane] = 0
+    for i in range(block.size):
+        for lane in range(left, right):
+            seen[i + 1, lane] = seen[i, lane] + (0 if np.isnan(rows[i, lane]) else 1)
+    for m in range(main.size):
+        i = main[m]
+        if block[i] < begin or block[i] >= end:
+            continue  # nothing there
+        one, two = _window(block[i], begin, end, rule.window)
+        start, stop = starts[one], starts[two]
+        # counts = 2 rank - 1 with ties at their mean rank; probability (rank - 1) / (n - 1)
+        if tabled == 0:
+            tabled = stop - start
+            for twice in range(2 * tabled):  # all probabilities of a window of this length
+                tau = (twice - 1) / (2.0 * (tabled - 1)) if tabled > 1 else 0.5
+                of_k[twice], of_j[twice], of_w[twice] = _position(tau, nodes, rule)
+        here = rows[i]
+        _count(rows, start, stop, left, here[left:right], counts[left:right])
+        for lane in range(left, right):
+            if np.isnan(here[lane]):
+                continue
+            n = seen[stop, lane] - seen[start, lane]
+            if n == tabled:
+                c = counts[lane]
+                k, j, w = of_k[c], of_j[c], of_w[c]
+            else:
+                tau = (counts[lane] - 1) / (2.0 * (n - 1)) if n > 1 else 0.5
+                k, j, w = _position(tau, nodes, rule)
+            out[m, lane] = _apply(here[lane], _between(af, k, j, w, lane), rule)
+
+
+@_jit
+def _running(rows, block, starts, begin, end, lane, rule, means):
+    """Mean of one column over the window of each of its years."""
+    for year in range(begin, end):
+        one, two = _window(year, begin, end, rule.window)
+        total, n = 0.0, 0
+        if year > begin and one == _window(year - 1, begin, end, rule.window)[0]:
+            means[year] = means[year - 1]
+            continue
+        for i in range(starts[one], starts[two]):
+            value = np.float64(rows[i, lane])
+            if not np.isnan(value):
+                total += value
+                n += 1
+        means[year] = total / n if n > 0 else np.nan
+
+
+@_jit
+def _empirical(rows, keys, main, width, quantiles, af, scaling, counts, rule, out):
+    """Factors at the place of ``keys`` (the values, or their anomalies) among the quantiles."""
     last = quantiles.shape[0] - 1
-    for i in range(count):
-        here = rows[i, :width]
-        below = counts[:width]  # slices, so that this loop too is vectorised
+    below = counts[:width]  # slices, so that this loop too is vectorised
+    for m in range(main.size):
+        i = main[m]
+        key = keys[m, :width]
         for lane in range(width):
             below[lane] = 0
         for k in range(last + 1):
             node = quantiles[k, :width]
             for lane in range(width):
-                below[lane] = np.int32(below[lane] + np.int32(node[lane] <= here[lane]))
+                below[lane] = np.int32(below[lane] + np.int32(node[lane] <= key[lane]))
         for lane in range(width):
+            x = np.float64(key[lane])
             k = below[lane] - 1
             if k < 0 or k >= last:
-                factor = np.float64(factors[0 if k < 0 else last, lane])
+                k, j, w = _place(x, k, quantiles[:, lane], rule)
             else:
-                x0, x1 = np.float64(quantiles[k, lane]), np.float64(quantiles[k + 1, lane])
-                factor = _between(factors, k, (here[lane] - x0) / (x1 - x0), lane)
-            out[i, lane] = _apply(here[lane], factor, multiplicative, low, high)
+                a, b = np.float64(quantiles[k, lane]), np.float64(quantiles[k + 1, lane])
+                k, j, w = _weight(x, k, k + 1, a, b, rule.nearest)
+            factor = _between(af, k, j, w, lane)
+            shift = np.float64(scaling[lane])
+            factor = factor * shift if rule.multiplicative else factor + shift
+            out[m, lane] = _apply(rows[i, lane], factor, rule)
 
 
 @_jit
-def _spans(rows, count, width, begin, end):
-    """First valid row of every column and the row behind its last one (equal: none valid)."""
+def _spans(rows, block, width, begin, end):
+    """First year with a value of every column, and the year behind its last one."""
     for lane in range(width):
-        begin[lane] = count
-        end[lane] = count
-    for i in range(count):
+        begin[lane] = 0
+        end[lane] = 0
+    for i in range(block.size):
         for lane in range(width):
             if not np.isnan(rows[i, lane]):
-                begin[lane] = min(begin[lane], i)
-                end[lane] = i + 1
+                if end[lane] == 0:
+                    begin[lane] = block[i]
+                end[lane] = block[i] + 1
 
 
 @_jit
-def _adjust(sim, sim_month, place, nodes, hist_q, af, delta, window, kind, start, stop, out):
-    """Fill ``out`` ``(time, cell)``; ``place`` gives the trained location of every cell."""
-    most = sim.shape[0] // 12 + 1
-    rows = np.empty((most, LANES), sim.dtype)
-    result = np.empty((most, LANES), sim.dtype)
+def adjust_block(sim, pools, wet_rows, place, nodes, af, hist_q, scaling, rule, out):
+    """Fill ``out`` ``(time, lane)``; ``place`` gives the trained location of every lane."""
+    width, groups = place.size, pools.bounds.size - 1
+    most, own = 0, 0
+    for group in range(groups):
+        most = max(most, pools.bounds[group + 1] - pools.bounds[group])
+        own = max(own, pools.main_bounds[group + 1] - pools.main_bounds[group])
+    rows = np.empty((most, width), sim.dtype)
+    keys = np.empty((own, width), sim.dtype)
+    result = np.empty((own, width), sim.dtype)
     work = (
-        np.empty(LANES, np.int32),
-        np.empty((most + 1, LANES), np.int32),
+        np.empty(width, np.int32),
+        np.empty((most + 1, width), np.int32),
+        np.empty(2 * most, np.int64),
         np.empty(2 * most, np.int64),
         np.empty(2 * most),
     )
-    begin, end = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
-    factors = np.empty((nodes.size, LANES), sim.dtype)
-    quantiles = np.empty((nodes.size, LANES), sim.dtype)
-    for cell in range(start, stop, LANES):
-        width = min(LANES, stop - cell)
-        for month in range(12):
-            first = (month - sim_month) % 12
-            count = _load(sim, first, cell, width, rows)
+    begin, end = np.empty(width, np.int64), np.empty(width, np.int64)
+    means = np.empty(pools.starts.shape[1])
+    factor, quantile = np.empty((2, nodes.size, width), sim.dtype)
+    shift = np.empty(width, sim.dtype)
+    for group in range(groups):
+        pool = pools.rows[pools.bounds[group] : pools.bounds[group + 1]]
+        block = pools.block[pools.bounds[group] : pools.bounds[group + 1]]
+        main = pools.main[pools.main_bounds[group] : pools.main_bounds[group + 1]]
+        starts = pools.starts[group]
+        for i in range(pool.size):
+            source, target, dry = sim[pool[i]], rows[i], wet_rows[pool[i]]
+            for lane in range(width):
+                target[lane] = _moist(source[lane], rule.wet, dry)
+        for lane in range(width):
+            shift[lane] = scaling[place[lane], group]
             for k in range(nodes.size):
+                factor[k, lane] = af[place[lane], group, k]
+                quantile[k, lane] = hist_q[place[lane], group, k]
+        result[: main.size] = np.nan
+        if rule.method != EMPIRICAL:
+            _spans(rows, block, width, begin, end)
+        if rule.method == DELTA:
+            # scenarios that end at different years share no window: one run of equal spans
+            # at a time, so that a window never reaches into another one's missing years
+            left = 0
+            for lane in range(1, width + 1):
+                if lane == width or begin[lane] != begin[left] or end[lane] != end[left]:
+                    span = begin[left], end[left]
+                    _delta(
+                        rows[: pool.size], block, starts, main, *span, left, lane,
+                        nodes, factor, work, rule, result,
+                    )  # fmt: skip
+                    left = lane
+        else:
+            for m in range(main.size):
                 for lane in range(width):
-                    factors[k, lane] = af[place[cell + lane], month, k]
-                    quantiles[k, lane] = hist_q[place[cell + lane], month, k]
-            if delta:
-                result[:count] = np.nan
-                _spans(rows, count, width, begin, end)
-                # scenarios that end at different years share no window: one run of equal spans
-                # at a time, so that a window never reaches into another one's missing years
-                left = 0
-                for lane in range(1, width + 1):
-                    if lane == width or begin[lane] != begin[left] or end[lane] != end[left]:
-                        _delta_month(
-                            rows,
-                            begin[left],
-                            end[left],
-                            left,
-                            lane,
-                            window,
-                            nodes,
-                            factors,
-                            work,
-                            kind,
-                            result,
-                        )
-                        left = lane
-            else:
-                _empirical_month(rows, count, width, quantiles, factors, work[0], kind, result)
-            for i in range(count):
-                source, target = result[i], out[first + 12 * i, cell : cell + width]
+                    keys[m, lane] = rows[main[m], lane]
+            if rule.method == DETRENDED:
                 for lane in range(width):
-                    target[lane] = source[lane]
-
-
-def _over_cells(task: Callable[[int, int], None], cells: int, values: int, threads: int) -> None:
-    """Run ``task(start, stop)`` over all cells, on threads where that pays."""
-    blocks = -(-cells // LANES)
-    parts = min(4 * threads, blocks) if threads > 1 and values > _SMALL else 1
-    if parts <= 1:
-        task(0, cells)
-        return
-    edges = [min(blocks * part // parts * LANES, cells) for part in range(parts + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(task, edges[:-1], edges[1:]))
+                    _running(rows, block, starts, begin[lane], end[lane], lane, rule, means)
+                    for m in range(main.size):
+                        mean = means[block[main[m]]]
+                        keys[m, lane] = _anomaly(keys[m, lane], mean, rule.multiplicative)
+            _empirical(rows, keys, main, width, quantile, factor, shift, work[0], rule, result)
+        for m in range(main.size):
+            source, target = result[m], out[pool[main[m]]]
+            for lane in range(width):
+                target[lane] = source[lane]
 
 
 def available_threads() -> int:
@@ -287,94 +393,3 @@ def available_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _time_first(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """``(..., time)`` as C-ordered ``(time, cell)``; no copy if time was slowest in memory."""
-    flat = np.moveaxis(values, -1, 0).reshape(values.shape[-1], -1)
-    return np.ascontiguousarray(flat, dtype=dtype)
-
-
-def train_arrays(
-    reference: np.ndarray,
-    historical: np.ndarray,
-    *,
-    months: tuple[int, int],
-    nodes: np.ndarray,
-    multiplicative: bool,
-    bound: float,
-    dtype: np.dtype,
-    threads: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Adjustment factors and historical quantiles, both ``(..., month, quantile)``.
-
-    Parameters
-    ----------
-    reference, historical : ndarray
-        ``(..., time)`` with equal leading axes; monthly without gaps.
-    months : tuple of int
-        Calendar month (0 for January) of the first step of either.
-    nodes : ndarray
-        Probabilities, increasing.
-    bound : float
-        Largest multiplicative factor.
-    """
-    ref, hist = _time_first(reference, dtype), _time_first(historical, dtype)
-    cells = ref.shape[1]
-    hist_q = np.empty((cells, 12, nodes.size), dtype)
-    af = np.empty_like(hist_q)
-
-    def sorted_block(data: np.ndarray, month: int, cell: int, width: int) -> tuple[Any, Any]:
-        packed = np.empty((width, 12, -(-data.shape[0] // 12)), dtype)
-        valid = np.empty((width, 12), np.int64)
-        _pack(data, month, cell, packed, valid)
-        packed.sort(axis=-1)  # numpy's vectorised sort; NaN goes last
-        return packed, valid
-
-    def task(start: int, stop: int) -> None:
-        for cell in range(start, stop, LANES):
-            block = slice(cell, min(cell + LANES, stop))
-            width = block.stop - cell
-            sides = (
-                *sorted_block(ref, months[0], cell, width),
-                *sorted_block(hist, months[1], cell, width),
-            )
-            _factors(*sides, nodes, multiplicative, bound, hist_q[block], af[block])
-
-    _over_cells(task, cells, ref.size + hist.size, threads)
-    shape = (*reference.shape[:-1], 12, nodes.size)
-    return af.reshape(shape), hist_q.reshape(shape)
-
-
-def adjust_arrays(
-    sim: np.ndarray,
-    af: np.ndarray,
-    hist_q: np.ndarray,
-    *,
-    month: int,
-    nodes: np.ndarray,
-    delta: bool,
-    window: int | None,
-    multiplicative: bool,
-    limits: tuple[float, float],
-    dtype: np.dtype,
-    threads: int,
-) -> np.ndarray:
-    """Adjusted ``sim`` ``(..., time)``; the leading axes of the factors are broadcast to it."""
-    flat = _time_first(sim, dtype)
-    locations = af.shape[:-2]
-    numbers = np.arange(int(np.prod(locations)), dtype=np.int64).reshape(locations)
-    place = np.broadcast_to(numbers, sim.shape[:-1]).ravel()
-    trained = (numbers.size, 12, nodes.size)
-    factors, quantiles = (
-        np.ascontiguousarray(part.reshape(trained), dtype=dtype) for part in (af, hist_q)
-    )
-    out = np.empty_like(flat)
-    years = flat.shape[0] // 12 + 1 if window is None else window
-    kind = (multiplicative, *(dtype.type(limit) for limit in limits))
-
-    def task(start: int, stop: int) -> None:
-        _adjust(flat, month, place, nodes, quantiles, factors, delta, years, kind, start, stop, out)
-
-    _over_cells(task, flat.shape[1], flat.size, threads)
-    return np.moveaxis(out.reshape(flat.shape[0], *sim.shape[:-1]), 0, -1)

@@ -16,6 +16,7 @@ from ._accessor_diagnostics import OfArray, OfDataset
 if TYPE_CHECKING:
     from .fitted import FittedModel, Predictor
     from .hybrid import Fitted
+    from .scenario_checks import ScenarioReport
     from .training import TrainingConfig
 
 Period = tuple[str, str]
@@ -157,7 +158,7 @@ class PermafrostDataset(_Files, OfDataset):
 
     def with_scenarios(
         self,
-        scenarios: Mapping[str, xr.Dataset] | xr.DataTree,
+        scenarios: Mapping[str, xr.Dataset | Mapping[str, xr.Dataset]] | xr.DataTree,
         *,
         regions: Any = None,
         land: xr.DataArray | None = None,
@@ -167,6 +168,18 @@ class PermafrostDataset(_Files, OfDataset):
         from .experiment import with_scenarios
 
         return with_scenarios(self._obj, scenarios, regions=regions, land=land, sampling=sampling)
+
+    def check_scenarios(self) -> ScenarioReport:
+        """Whether scenarios differ, and what is wrong; see :func:`xpermafrost.check_scenarios`."""
+        from .scenario_checks import check_scenarios
+
+        return check_scenarios(self._obj)
+
+    def make_consistent(self) -> xr.Dataset:
+        """Correct what cannot be after adjustment; see :func:`xpermafrost.make_consistent`."""
+        from .consistency import make_consistent
+
+        return make_consistent(self._obj)
 
     def fit(
         self,
@@ -212,6 +225,7 @@ class PermafrostDataset(_Files, OfDataset):
         rcp: str | float | Sequence[str] | None = None,
         ssp: str | float | Sequence[str] | None = None,
         scenario: str | Sequence[str] | None = None,
+        esm: str | Sequence[str] | None = None,
         method: str = "qdm",
         reference_period: tuple[str, str] | None = None,
         extend: str | None = None,
@@ -232,6 +246,7 @@ class PermafrostDataset(_Files, OfDataset):
             rcp=rcp,
             ssp=ssp,
             scenario=scenario,
+            esm=esm,
             method=method,
             reference_period=reference_period,
             extend=extend,
@@ -298,6 +313,12 @@ class PermafrostDataArray(_Files, OfArray):
 
     def __init__(self, obj: xr.DataArray) -> None:
         self._obj = obj
+
+    def check_scenarios(self) -> ScenarioReport:
+        """Whether scenarios differ, and what is wrong; see :func:`xpermafrost.check_scenarios`."""
+        from .scenario_checks import check_scenarios
+
+        return check_scenarios(self._obj)
 
     def reduce(
         self,

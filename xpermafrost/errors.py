@@ -45,7 +45,7 @@ class DimensionError(PermafrostError, ValueError):
 
 
 class TimeAxisError(PermafrostError, ValueError):
-    """Months are duplicated, missing or unsorted, or the steps are not monthly."""
+    """Steps are duplicated, missing or unsorted, or not the months or days that are needed."""
 
 
 class RegionError(PermafrostError, ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,24 +9,43 @@ import pandas as pd
 import xarray as xr
 
 from ._checks import check_monthly, check_steps, choose, month_index
-from .errors import DimensionError, PermafrostWarning, RegionError, ScenarioError, unknown_name
+from ._scenario_axes import along, with_realizations
+from ._scenario_names import (
+    ESM,
+    REALIZATION,
+    RUNS,
+    absent,
+    check_one_run,
+    choose_scenarios,
+    naming,
+    scenarios_of,
+)
+from ._scenario_places import (
+    is_gridded,
+    on_the_grid,
+    on_the_layers,
+    same_layers,
+    same_locations,
+)
+from .errors import DimensionError, ScenarioError
 from .region_files import as_regions
 from .regions import reduce
 from .sampling import sample_points
 from .schema import (
     HISTORICAL,
-    LAYER,
     REFERENCE,
     SCENARIO,
     STEPS,
     TIME,
-    layer_bounds,
     location_dims,
     name_axis,
 )
 
+#: A scenario, or the scenarios of one climate model by name.
+Scenario = xr.Dataset | Mapping[str, xr.Dataset]
 
-def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
+
+def combine(reference: xr.Dataset, **scenarios: Scenario) -> xr.Dataset:
     """Join a reference and scenario Datasets into one experiment Dataset.
 
     Months are joined by (year, month), never by the stamp. Forcing gets a dimension
@@ -36,17 +54,24 @@ def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
     belong to the reference and have no scenario; a scenario's own soil temperature, where
     there is one, is kept as ``tsl_esm``. Lazy on dask.
 
+    Of several climate models the forcing also has a dimension ``esm``, and it is NaN where a
+    model lacks a scenario; ``ds.sel(esm=...)`` is the experiment of one of them. Runs of one model
+    from different initial states, along ``member`` or ``realization``, become ``realization``.
+
     Parameters
     ----------
     reference : Dataset
         Canonical monthly forcing, static fields and, for fitting, ``tsl``.
-    **scenarios : Dataset
-        Canonical monthly Datasets on the same locations.
+    **scenarios : Dataset, or mapping of Dataset
+        Canonical monthly Datasets on the same locations, by scenario:
+        ``combine(era5, historical=..., rcp85=...)``; of several models by model and scenario:
+        ``combine(era5, **{"GFDL-ESM2M": {"historical": ..., "rcp85": ...}, "CCSM4": {...}})``.
 
     Returns
     -------
     Dataset
-        With coordinates ``period_start`` and ``period_end`` along ``scenario``.
+        With coordinates ``period_start`` and ``period_end`` along ``scenario`` (and ``esm``,
+        ``realization``): NaT for what is not there.
 
     Raises
     ------
@@ -55,9 +80,9 @@ def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
     RegionError
         If locations differ.
     DimensionError
-        If layers differ.
+        If layers differ, or some models have realizations and others not.
     ScenarioError
-        If no scenario was given.
+        If no scenario was given, or scenarios stand beside climate models.
 
     Examples
     --------
@@ -72,11 +97,61 @@ def combine(reference: xr.Dataset, **scenarios: xr.Dataset) -> xr.Dataset:
         )
     if REFERENCE in scenarios:
         raise ScenarioError("'reference' is the first argument's name; rename the scenario.")
+    if any(not isinstance(part, xr.Dataset) for part in scenarios.values()):
+        return _of_models(reference, scenarios)
+    single = {name: with_realizations(ds) for name, ds in scenarios.items()}  # type: ignore[arg-type]
+    if any(REALIZATION in ds.dims for ds in single.values()):
+        return _of_realizations(reference, single)
+    return _of_runs(reference, single)
+
+
+def _of_models(reference: xr.Dataset, models: Mapping[str, Scenario]) -> xr.Dataset:
+    """Experiments of climate models along ``esm``."""
+    parts = {}
+    for name, runs in models.items():
+        if isinstance(runs, xr.Dataset):
+            nested = [n for n, other in models.items() if not isinstance(other, xr.Dataset)]
+            raise ScenarioError(
+                f"{name!r} is a Dataset, {nested[0]!r} holds scenarios: give scenarios, or climate "
+                f"models with their scenarios: {{{nested[0]!r}: {{'rcp85': ...}}, 'name of the "
+                f"other model': {{{name!r}: ...}}}}."
+            )
+        with naming(name):
+            parts[name] = combine(reference, **runs)
+    without = [name for name, ds in parts.items() if REALIZATION not in ds.dims]
+    if without and len(without) < len(parts):
+        raise DimensionError(
+            f"climate model {without[0]!r} has no dimension 'realization', others have. Give it "
+            "the name of its run: ds.expand_dims(realization=['r1i1p1f1'])."
+        )
+    return along(ESM, parts)
+
+
+def _of_realizations(reference: xr.Dataset, scenarios: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Experiments of the runs of one model along ``realization``: each of what has its name."""
+    every: dict[object, None] = {}
+    for ds in scenarios.values():
+        if REALIZATION in ds.dims:
+            every.update(dict.fromkeys(ds[REALIZATION].values.tolist()))
+    parts = {}
+    for label in every:
+        runs = {}
+        for name, ds in scenarios.items():
+            if REALIZATION not in ds.dims:
+                runs[name] = ds
+            elif label in ds[REALIZATION].values:
+                runs[name] = ds.sel({REALIZATION: label}, drop=True)
+        parts[str(label)] = _of_runs(reference, runs)
+    return along(REALIZATION, parts)
+
+
+def _of_runs(reference: xr.Dataset, scenarios: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """The experiment of one run of one climate model."""
     parts = {REFERENCE: reference, **scenarios}
     parts = {name: _first_of_month(ds, name) for name, ds in parts.items()}
     for name, ds in scenarios.items():
-        _same_locations(reference, ds, name)
-        _same_layers(reference, ds, name)
+        same_locations(reference, ds, name)
+        same_layers(reference, ds, name)
     union = parts[REFERENCE].indexes[TIME]
     for ds in parts.values():
         union = union.union(ds.indexes[TIME])
@@ -153,39 +228,10 @@ def _of_reference(ds: xr.Dataset, union: pd.DatetimeIndex) -> dict[str, xr.DataA
     return static
 
 
-def _same_locations(reference: xr.Dataset, other: xr.Dataset, name: str) -> None:
-    want, found = location_dims(_timed(reference)), location_dims(_timed(other))
-    if set(want) != set(found):
-        raise RegionError(
-            f"the reference has the location dims {want}, {name!r} has {found}. Reduce both to the "
-            "same regions, or use era5.permafrost.with_scenarios(esm, regions=...)."
-        )
-    for dim in want:
-        if not np.array_equal(reference[dim].values, other[dim].values):
-            raise RegionError(
-                f"the reference and {name!r} differ along {dim!r}: "
-                f"{reference[dim].values[:6].tolist()} and {other[dim].values[:6].tolist()}."
-            )
-
-
-def _same_layers(reference: xr.Dataset, other: xr.Dataset, name: str) -> None:
-    if LAYER not in reference.dims or LAYER not in other.dims:
-        return
-    want, found = layer_bounds(reference), layer_bounds(other)
-    if want.shape != found.shape or not np.allclose(want, found, atol=1e-6):
-        raise DimensionError(
-            f"the reference has layers {want.tolist()} m, {name!r} has {found.tolist()} m. A layer "
-            "is known by its bounds, so these cannot stand side by side. Type "
-            f"xp.remap_layers({name}, reference), or leave them out: ds.drop_dims('layer')."
-        )
-
-
-def _timed(ds: xr.Dataset) -> xr.Dataset:
-    return ds[[name for name, da in ds.data_vars.items() if TIME in da.dims]]
-
-
-def as_experiment(obj: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> xr.Dataset:
+def as_experiment(obj: xr.Dataset | xr.DataTree | Mapping[str, Scenario]) -> xr.Dataset:
     """An experiment Dataset from a Dataset, a dict or a DataTree with a ``reference``.
+
+    Beside it stand scenarios, or climate models that hold scenarios.
 
     Examples
     --------
@@ -196,15 +242,23 @@ def as_experiment(obj: xr.Dataset | xr.DataTree | Mapping[str, xr.Dataset]) -> x
     """
     if isinstance(obj, xr.Dataset):
         return obj
-    if isinstance(obj, xr.DataTree):
-        obj = {str(name): child.to_dataset() for name, child in obj.children.items()}
+    obj = _as_mapping(obj)
     if REFERENCE not in obj:
         raise ScenarioError(
             f"an experiment needs a 'reference'; found {sorted(obj)}. "
             "Type {'reference': era5, 'rcp85': esm}."
         )
-    rest = {name: ds for name, ds in obj.items() if name != REFERENCE}
-    return combine(obj[REFERENCE], **rest)
+    rest = {name: part for name, part in obj.items() if name != REFERENCE}
+    return combine(obj[REFERENCE], **rest)  # type: ignore[arg-type]
+
+
+def _as_mapping(obj: xr.DataTree | Mapping[str, Scenario]) -> Mapping[str, Scenario]:
+    if not isinstance(obj, xr.DataTree):
+        return obj
+    return {
+        str(name): _as_mapping(child) if child.children else child.to_dataset()  # type: ignore[misc]
+        for name, child in obj.children.items()
+    }
 
 
 def reference_of(ds: xr.Dataset, *, every: str = "month") -> xr.Dataset:
@@ -219,6 +273,8 @@ def reference_of(ds: xr.Dataset, *, every: str = "month") -> xr.Dataset:
             "make the experiment with xp.combine(reference, **scenarios)."
         )
     keep = [n for n in ds.data_vars if n == "tsl" or not _is_not_forcing(str(n))]
+    # every run stands beside the same reference
+    ds = ds.isel({dim: 0 for dim in RUNS if dim in ds.dims}, drop=True)
     part = ds[keep].sel({SCENARIO: REFERENCE}, drop=False)
     start, end = part["period_start"].values, part["period_end"].values
     part = part.sel({TIME: slice(start, end)})
@@ -226,24 +282,18 @@ def reference_of(ds: xr.Dataset, *, every: str = "month") -> xr.Dataset:
     return part.drop_vars([SCENARIO, "period_start", "period_end"], errors="ignore")
 
 
-def scenarios_of(ds: xr.Dataset) -> list[str]:
-    """Names of the scenarios that can be projected: all but ``reference`` and ``historical``."""
-    if SCENARIO not in ds.dims:
-        return []
-    return [str(s) for s in ds[SCENARIO].values if s not in (REFERENCE, HISTORICAL)]
-
-
 def series_of(ds: xr.Dataset, scenario: str) -> xr.Dataset:
     """A climate model's forcing: ``historical``, where there is one, continued by ``scenario``."""
+    check_one_run(ds, step="a climate model's series")
     available = scenarios_of(ds)
     if scenario not in available:
-        raise _absent(scenario, available)
+        raise absent(scenario, available)
     names = [
         n for n, da in ds.data_vars.items() if SCENARIO in da.dims and not _is_not_forcing(str(n))
     ]
     part = ds[names].sel({SCENARIO: scenario}, drop=False)
     start, end = part["period_start"].values, part["period_end"].values
-    if HISTORICAL in ds[SCENARIO].values:
+    if _has_history(ds):
         past = ds[names].sel({SCENARIO: HISTORICAL}, drop=False)
         # a history that runs on into the scenario ends where the scenario begins
         eve = (pd.Timestamp(start.item()) - pd.DateOffset(months=1)).to_datetime64()
@@ -266,61 +316,15 @@ def series_of(ds: xr.Dataset, scenario: str) -> xr.Dataset:
     return part.drop_vars([SCENARIO, "period_start", "period_end"], errors="ignore")
 
 
-def _absent(scenario: str, available: list[str]) -> ScenarioError:
-    return ScenarioError(str(unknown_name("scenario", scenario, available)))
-
-
-def choose_scenarios(
-    ds: xr.Dataset,
-    *,
-    rcp: str | float | list[str] | None = None,
-    ssp: str | list[str] | None = None,
-    scenario: str | list[str] | None = None,
-) -> list[str]:
-    """Names of the scenarios asked for by ``rcp="8.5"``, ``ssp="585"`` or ``scenario="rcp85"``.
-
-    ``"all"`` takes every one of its kind; nothing at all takes every scenario.
-
-    Raises
-    ------
-    ScenarioError
-        If one is absent, with the close matches.
-
-    Examples
-    --------
-    >>> from xpermafrost.testing import experiment
-    >>> choose_scenarios(experiment(), rcp="8.5")
-    ['rcp85']
-    """
-    available = scenarios_of(ds)
-    if not available:
-        raise ScenarioError(
-            "no scenario to project: the Dataset has only a reference. "
-            "Join scenarios first: xp.combine(reference, rcp85=...)."
-        )
-    wanted: list[str] = []
-    for prefix, given in (("rcp", rcp), ("ssp", ssp), ("", scenario)):
-        if given is None:
-            continue
-        for item in given if isinstance(given, list | tuple | np.ndarray) else [given]:
-            if item == "all":
-                wanted += [name for name in available if name.startswith(prefix)]
-            else:
-                digits = str(item).lower().removeprefix(prefix) if prefix else str(item)
-                tail = digits.replace(".", "").replace("-", "") if prefix else digits
-                wanted.append(f"{prefix}{tail}")
-    wanted = wanted or ([] if any(x is not None for x in (rcp, ssp, scenario)) else available)
-    for name in wanted:
-        if name not in available:
-            raise _absent(name, available)
-    if not wanted:
-        raise ScenarioError(f"no scenario of that kind; the Dataset has {available}.")
-    return list(dict.fromkeys(wanted))
+def _has_history(ds: xr.Dataset) -> bool:
+    if HISTORICAL not in ds[SCENARIO].values:
+        return False
+    return bool(ds["period_start"].sel({SCENARIO: HISTORICAL}).notnull())
 
 
 def with_scenarios(
     reference: xr.Dataset,
-    scenarios: Mapping[str, xr.Dataset] | xr.DataTree,
+    scenarios: Mapping[str, Scenario] | xr.DataTree,
     *,
     regions: object | None = None,
     land: xr.DataArray | None = None,
@@ -338,7 +342,8 @@ def with_scenarios(
         Canonical; gridded, regional or stations.
     scenarios : mapping or DataTree of Dataset
         By name: ``{"historical": ..., "rcp85": ...}``, in any source that
-        :func:`standardize` reads; :func:`open_cmip` makes such a mapping.
+        :func:`standardize` reads; :func:`open_cmip` makes such a mapping. Of several climate
+        models: ``{"GFDL-ESM2M": {"historical": ..., "rcp85": ...}, "CCSM4": {...}}``.
     regions : LatitudeBands, Polygons, or what :func:`as_regions` reads, optional
         Needed where the reference holds regions and a scenario is gridded.
     land : DataArray, optional
@@ -359,81 +364,36 @@ def with_scenarios(
     from .sources import standardize
 
     choose("sampling", sampling, ("linear", "nearest"))
-    if isinstance(scenarios, xr.DataTree):
-        scenarios = {str(n): child.to_dataset() for n, child in scenarios.children.items()}
+    scenarios = _as_mapping(scenarios)
     if regions is not None:
         regions = as_regions(regions)
-        if _is_gridded(reference):
+        if is_gridded(reference):
             reference = reduce(reference, regions)
-    parts = {}
-    for name, raw in scenarios.items():
+
+    def bring(name: str, raw: xr.Dataset) -> xr.Dataset:
         ds = standardize(raw)
-        if _is_gridded(ds):
+        if is_gridded(ds):
             if regions is not None:
                 ds = reduce(ds, regions, land=land)
             elif "station" in reference.dims:
                 ds = sample_points(ds, reference, method=sampling)
-            elif _is_gridded(reference):
-                ds = _on_the_grid(ds, reference, sampling)
+            elif is_gridded(reference):
+                ds = on_the_grid(ds, reference, sampling)
             else:
                 raise DimensionError(
                     f"scenario {name!r} is gridded and the reference has dims "
                     f"{tuple(reference.dims)}; pass regions=xp.alaska_bands() or your own."
                 )
-        parts[name] = _on_the_layers(reference, ds, name)
+        return on_the_layers(reference, ds, name)
+
+    parts: dict[str, Scenario] = {}
+    for name, part in scenarios.items():
+        if isinstance(part, xr.Dataset):
+            parts[name] = bring(name, part)
+            continue
+        with naming(name):
+            parts[name] = {label: bring(label, raw) for label, raw in part.items()}
     return combine(reference, **parts)
-
-
-def _is_gridded(ds: xr.Dataset) -> bool:
-    return {"lat", "lon"} <= set(ds.dims)
-
-
-def _on_the_grid(ds: xr.Dataset, reference: xr.Dataset, sampling: str) -> xr.Dataset:
-    from .regridding import regrid
-
-    keep = [n for n, da in ds.data_vars.items() if TIME in da.dims]
-    method = {"linear": "bilinear", "nearest": "nearest"}[sampling]
-    out = regrid(ds[keep], reference, method=method)
-    # the very numbers of the reference: places are joined by label
-    return out.assign_coords({dim: reference[dim] for dim in ("lat", "lon")})
-
-
-def _on_the_layers(reference: xr.Dataset, ds: xr.Dataset, name: str) -> xr.Dataset:
-    """Variables of ``ds`` on the reference's soil layers; what cannot be brought there is said."""
-    from .depth import remap_layers
-
-    try:
-        _same_layers(reference, ds, name)
-        return ds
-    except DimensionError:
-        pass
-    want = layer_bounds(reference)
-    if not np.all(want[:, 1] > want[:, 0]):
-        layered = [str(n) for n, da in ds.data_vars.items() if LAYER in da.dims]
-        found = layer_bounds(ds).round(3).tolist()
-        warnings.warn(
-            f"{name!r} has {layered} on layers {found} m; the reference has sensors at points, "
-            "onto which layers are not remapped. They are left out.",
-            PermafrostWarning,
-            stacklevel=3,
-        )
-        return ds.drop_dims(LAYER)
-    out = remap_layers(ds, reference)
-    covered = out["depth_covered"].values
-    if np.any(covered < 1.0 - 1e-6):
-        part = ", ".join(
-            f"{top:g}-{bottom:g} m: {share:.0%}"
-            for (top, bottom), share in zip(want, covered, strict=True)
-            if share < 1.0 - 1e-6
-        )
-        warnings.warn(
-            f"{name!r} covers the reference's soil layers in part only ({part}); they hold what "
-            "it covers, and nothing where that is 0 %. To carry its deepest layer on, type "
-            "xp.remap_layers(esm, reference, below='deepest') before.",
-            PermafrostWarning,
-            stacklevel=3,
-        )
-    return out.drop_vars("depth_covered")
 
 
 __all__ = [

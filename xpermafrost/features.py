@@ -14,8 +14,12 @@ Every feature of a month (or day) uses that one and earlier ones only. Names are
 ``tas:freeze12``           freezing degree days of the last 12 months [K d]
 ``snow_resistance``        thermal resistance of the snow of ``snd`` [m2 K W-1], density of tundra
                            snow by depth and date; ``snow_resistance:taiga`` and other classes
+``freeze_state``           share of the upper soil thawed, by the balance of degree days of
+                           ``tas``, 0 to 1; ``freeze_state:400`` where 400 K d thaw it, not 200
+``co2``, ``ch4``, ``n2o``  concentrations, see :func:`xpermafrost.with_concentrations`
 ``scenario_signal``        deseasonalised multi-year anomaly of longwave radiation
 ``scenario_signal:rahaman``  the first study's z of the same
+``scenario_signal:co2``    radiative forcing of ``co2`` [W m-2], monotone with the scenarios
 ``year``                   calendar year; it extrapolates, so it is never a default
 ========================== =============================================================
 
@@ -32,7 +36,18 @@ import numpy as np
 import xarray as xr
 
 from ._checks import check_units, choose, require_variables
+from ._feature_memory import (
+    FREEZE_SCALE,
+    MONTH_DAYS,
+    freeze_state,
+    memory,
+    running,
+    snow_resistance,
+    steps_of,
+    trailing_mean,
+)
 from .climatology import climatology, usual, year_fraction
+from .concentrations import co2_forcing
 from .errors import (
     DataError,
     DimensionError,
@@ -42,7 +57,6 @@ from .errors import (
 )
 from .schema import (
     FEATURE,
-    FREEZING_POINT,
     LAYER,
     STEPS,
     TIME,
@@ -80,8 +94,9 @@ _DERIVED = re.compile(
     r"^(?P<name>[a-z_]+):(?P<kind>mean|thaw|freeze|memory)(?P<count>[1-9]\d*)(?P<days>d?)$"
 )
 _SIGNALS = ("scenario_signal", "scenario_signal:rahaman")
-_MONTH_DAYS = 365.25 / 12
+_CO2_SIGNAL = "scenario_signal:co2"
 _SNOW = "snow_resistance"
+_FREEZE = "freeze_state"
 
 
 def default_features(ds: xr.Dataset, *, step: str = "month") -> tuple[str, ...]:
@@ -114,6 +129,10 @@ def needed_variables(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name in _SIGNALS:
             found["rlds"] = None
+        elif name == _CO2_SIGNAL:
+            found["co2"] = None
+        elif name.split(":")[0] == _FREEZE:
+            found["tas"] = None
         elif name.split(":")[0] == _SNOW:
             found["snd"] = None
         elif name not in (*SEASON_NAMES, "year"):
@@ -211,13 +230,13 @@ def scenario_signal(
     True
     """
     if method == "rahaman":
-        window = _trailing_mean(rlds, length, step=step)
+        window = trailing_mean(rlds, length, step=step)
         z = (window - statistics["signal_mean"]) / statistics["signal_std"]
         return abs(z) * z
     if method != "deseasonalised":
         raise unknown_name("scenario signal", method, ("deseasonalised", "rahaman"))
-    span, least = _steps(months, step), _steps(12, step)
-    mean = _trailing_mean(_anomaly(rlds, statistics), span, step=step, least=least)
+    span, least = steps_of(months, step), steps_of(12, step)
+    mean = trailing_mean(_anomaly(rlds, statistics), span, step=step, least=least)
     return mean / statistics["signal_scale"]
 
 
@@ -323,8 +342,13 @@ def _columns(
         method = "rahaman" if name.endswith("rahaman") else "deseasonalised"
         da = scenario_signal(ds["rlds"], statistics, method=method, length=length, step=step)
         return [(name, _fit(da, template))]
+    if name == _CO2_SIGNAL:
+        return [(name, _fit(co2_forcing(ds["co2"]), template))]
+    if name.split(":")[0] == _FREEZE:
+        state = freeze_state(ds["tas"], _freeze_scale(name), step=step)
+        return [(name, _fit(state, template))]
     if name.split(":")[0] == _SNOW:
-        return [(name, _fit(_snow_resistance(ds["snd"], name, step), template))]
+        return [(name, _fit(snow_resistance(ds["snd"], name, step), template))]
     if ":" in name:
         return [(name, _fit(_derived(ds, name, statistics, step), template))]
     da = ds[name]
@@ -339,13 +363,11 @@ def _columns(
     return [(name, _fit(da, template))]
 
 
-def _snow_resistance(depth: xr.DataArray, name: str, step: str) -> xr.DataArray:
-    """Depth over conductivity, by the density of a snow class on the day, or in mid-month."""
-    from .physics.snow import class_density, thermal_resistance
-
-    kind = name.partition(":")[2] or "tundra"
-    day = depth[TIME].dt.dayofyear + (14 if step == "month" else 0)
-    return thermal_resistance(depth, class_density(depth, day, kind=kind))  # type: ignore[arg-type]
+def _freeze_scale(name: str) -> int:
+    tail = name.partition(":")[2]
+    if tail and not re.fullmatch(r"[1-9]\d*", tail):
+        raise unknown_name("feature", name, (_FREEZE, f"{_FREEZE}:400"))
+    return int(tail or FREEZE_SCALE)
 
 
 def _layer_tags(da: xr.DataArray) -> list[tuple[int, str]]:
@@ -366,71 +388,22 @@ def _derived(ds: xr.Dataset, name: str, statistics: xr.Dataset | None, step: str
         if statistics is None:
             raise DataError(f"{name!r} needs statistics of the training months.")
         anomaly = _anomaly(ds[base], statistics)
-        return _memory(anomaly, count) if match else anomaly
-    return _running(ds[base], kind, count, step)
+        return memory(anomaly, count) if match else anomaly
+    return running(ds[base], kind, count, step)
 
 
 def _count(match: re.Match[str], step: str) -> int:
     """Steps that the number in a feature's name stands for."""
     count = int(match["count"])
     if not match["days"]:
-        return _steps(count, step)
+        return steps_of(count, step)
     if step != "day":
-        months = max(1, round(count / _MONTH_DAYS))
+        months = max(1, round(count / MONTH_DAYS))
         raise UnknownNameError(
             f"{match[0]!r} counts days, which monthly data do not have; a number alone counts "
             f"months: '{match['name']}:{match['kind']}{months}'."
         )
     return count
-
-
-def _steps(months: int, step: str) -> int:
-    return round(months * _MONTH_DAYS) if step == "day" else months
-
-
-def _memory(anomaly: xr.DataArray, steps: int) -> xr.DataArray:
-    """Exponential mean from the first step of the record on, where it starts at no anomaly.
-
-    A missing step is missing here too; the memory fades over it.
-    """
-    values = anomaly.fillna(0.0).transpose(TIME, ...)
-    keep = np.exp(-1.0 / steps)
-    out = np.empty(values.shape)
-    state = np.zeros(values.shape[1:])
-    for k, now in enumerate(values.values):
-        state = keep * state + (1.0 - keep) * now
-        out[k] = state
-    return values.copy(data=out).where(anomaly.notnull())
-
-
-def _running(da: xr.DataArray, kind: str, steps: int, step: str) -> xr.DataArray:
-    if kind == "mean":
-        return _trailing_mean(da, steps, step=step)
-    if step == "day":
-        da = da.astype("float64")  # single precision is off by 1e-5 K every day
-    excess = (da - FREEZING_POINT) if kind == "thaw" else (FREEZING_POINT - da)
-    if step == "day":
-        return _trailing_mean(excess.clip(0.0), steps, step=step) * steps
-    sums = excess.clip(0.0).rolling({TIME: steps}).sum()
-    return sums * _MONTH_DAYS
-
-
-def _trailing_mean(
-    da: xr.DataArray, steps: int, *, step: str, least: int | None = None
-) -> xr.DataArray:
-    """Mean of the last ``steps`` values, missing where fewer than ``least`` (all) are known."""
-    if step == "month":
-        return da.rolling({TIME: steps}, min_periods=least).mean()
-    # differences of running sums: a rolling view of days may hold each of them 365 times
-    values = da.transpose(..., TIME).astype("float64")
-    known = values.notnull()
-    count, total = (
-        sums.values - sums.shift({TIME: steps}, fill_value=0).values
-        for sums in (known.cumsum(TIME), values.fillna(0.0).cumsum(TIME))
-    )
-    enough = count >= (steps if least is None else least)
-    mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=enough)
-    return values.copy(data=mean).transpose(*da.dims)
 
 
 def _fit(da: xr.DataArray, template: xr.DataArray) -> np.ndarray:

@@ -1,24 +1,33 @@
-"""A network that learns what the calibrated soil column leaves over.
+"""Models made of parts: a soil column and a network on its residual, and the memory of errors.
 
 The column brings the physics: freezing, snow, memory, and an answer to climates that no
 training year has seen. The network, given forcing and the column's own answer, learns the rest.
+Names say the parts: ``"gru"``, ``"column+gru"``, ``"gru+persistence"``,
+``"column+gru+persistence"``.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
 from torch import nn
 
+from . import fitted
 from ._checks import require_variables, step_name
-from .baselines import FittedBaseline, fit_baseline
-from .errors import DataError
+from ._state_archive import PART, file_of, pack, unpack
+from .baselines import BASELINES, FittedBaseline, fit_baseline
+from .checkpoint import read_archive, write_archive
+from .errors import CheckpointError, DataError
 from .experiment import reference_of
 from .features import default_features
 from .fitted import FittedModel
+from .persistence import SUFFIX, PersistenceModel, learn_damping, rehearsal
 from .preparation import Period, training_period
 from .products import soil_temperature
 from .schema import FREEZING_POINT, TIME
@@ -84,6 +93,18 @@ class HybridModel:
     def outside_training_range(self, ds: xr.Dataset) -> xr.DataArray:
         """As :meth:`FittedModel.outside_training_range`, the column's answer among the inputs."""
         return self.net.outside_training_range(_with_column(ds, self.column.predict(ds)))
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """As :meth:`FittedModel.save`: one file, for :func:`xpermafrost.load_model`."""
+        arrays = {PART: file_of(self.net)}
+        datasets: dict[str, xr.Dataset] = {}
+        meta = {
+            "parts": "column",
+            "baseline": self.column.name,
+            "spec": vars(self.column.spec),
+            "state": pack(self.column.state, arrays, datasets),
+        }
+        write_archive(path, meta=meta, arrays=arrays, datasets=datasets, overwrite=overwrite)
 
 
 def fit_hybrid(
@@ -161,18 +182,89 @@ def fit_hybrid(
 
 
 #: What a training returns.
-Fitted = FittedModel | HybridModel
+Fitted = FittedModel | HybridModel | PersistenceModel
 
 
 def architecture(name: str) -> str:
-    """Name of the network in ``"gru"`` or ``"column+gru"``.
+    """Name of the network in ``"gru"``, ``"column+gru"`` or ``"column+gru+persistence"``.
 
     Examples
     --------
-    >>> architecture("column+gru")
+    >>> architecture("column+gru+persistence")
     'gru'
     """
-    return name.removeprefix(PREFIX)
+    return name.removeprefix(PREFIX).removesuffix(SUFFIX)
+
+
+def fit_persistence(
+    ds: xr.Dataset,
+    model: str = "gru",
+    *,
+    train: Period | str | None = None,
+    step: str = "month",
+    length: int | None = None,
+    horizon: int = 0,
+    features: Sequence[str] | None = None,
+    members: int = 1,
+    seed: int = 0,
+    config: TrainingConfig | None = None,
+    options: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    jobs: int | None = None,
+    progress: bool | None = None,
+) -> PersistenceModel:
+    """Train a network, or hybrid, that also knows its own errors up to the month before.
+
+    For forecasts one month ahead where soil temperature is observed, on equal terms with
+    persistence; see :mod:`xpermafrost.persistence`. The model is trained twice: on all training
+    years, and without the last quarter of them (at least two), to see how fast its errors fade on
+    years that it has not learned. In a projection no soil is observed: the correction fades out.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Canonical with ``tsl``, or an experiment Dataset.
+    model : str
+        ``"gru"``, ``"column+gru"`` and the like.
+    train, step, length, horizon, features, members, seed, config, options, device, jobs, progress
+        See :func:`xpermafrost.fit`.
+
+    Returns
+    -------
+    PersistenceModel
+        For :func:`project` and :func:`evaluate`, as a fitted network is.
+
+    Raises
+    ------
+    DataError
+        With fewer than four training years.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> ds = canonical(years=6)
+    >>> both = fit_persistence(ds, "gru", length=12, config=TrainingConfig(epochs=2))
+    >>> both.name, both.predict(ds).dims
+    ('gru+persistence', ('band', 'layer', 'time'))
+    """
+    found = fit_named(
+        ds,
+        [f"{model.removesuffix(SUFFIX)}{SUFFIX}"],
+        train=train,
+        step=step,
+        length=length,
+        horizon=horizon,
+        features=features,
+        members=members,
+        seed=seed,
+        config=config,
+        options=options,
+        device=device,
+        jobs=jobs,
+        progress=progress,
+    )[0]
+    assert isinstance(found, PersistenceModel)
+    return found
 
 
 def fit_named(
@@ -187,36 +279,103 @@ def fit_named(
     members: int,
     seed: int,
     config: TrainingConfig | None,
+    options: Mapping[str, Any] | None = None,
     device: str,
     jobs: int | None,
     progress: bool | None,
 ) -> list[Fitted]:
-    """Train networks side by side, and hybrids (``"column+gru"``) after them, in their order."""
-    hybrids = [name for name in names if name.startswith(PREFIX)]
-    if hybrids and horizon:
-        raise DataError(
-            f"{hybrids[0]!r} reads the month that it answers; horizon={horizon} does not. "
-            "Leave it out, or type horizon=0."
-        )
+    """Train networks side by side, then hybrids, then what persistence needs; in their order."""
     common: dict[str, Any] = {
-        "train": train,
         "step": step,
         "length": length,
         "features": features,
         "members": members,
         "seed": seed,
         "config": config,
+        "options": options,
         "device": device,
         "jobs": jobs,
         "progress": progress,
     }
-    alone = [name for name in names if name not in hybrids]
-    made: dict[str, Fitted] = {}
-    if alone:
-        made.update(zip(alone, fit_many(ds, alone, horizon=horizon, **common), strict=True))
-    for name in hybrids:
-        made[name] = fit_hybrid(ds, architecture(name), **common)
+    hybrids = [name for name in names if name.startswith(PREFIX)]
+    if hybrids and horizon:
+        raise DataError(
+            f"{hybrids[0]!r} reads the month that it answers; horizon={horizon} does not. "
+            "Leave it out, or type horizon=0."
+        )
+    remembering = [name for name in names if name.endswith(SUFFIX)]
+    if remembering:  # before the long work: are there years enough?
+        reference = reference_of(ds, every=step)
+        require_variables(reference, ("tsl",), step=f"fit {remembering[0]!r}")
+        early, late = rehearsal(reference, training_period(reference, train, step=step), step=step)
+    made: dict[str, Fitted] = dict(_fit_parts(ds, names, horizon, train, common))
+    if remembering:
+        observed = reference["tsl"].compute() - FREEZING_POINT
+        for base, tried in _fit_parts(ds, remembering, horizon, early, common).items():
+            damping = learn_damping(observed - tried.predict(reference), late, step=step)
+            made[f"{base}{SUFFIX}"] = PersistenceModel(model=made[base], damping=damping)
     return [made[name] for name in names]
+
+
+def _fit_parts(
+    ds: xr.Dataset,
+    names: Sequence[str],
+    horizon: int,
+    train: Period | str | None,
+    common: dict[str, Any],
+) -> dict[str, FittedModel | HybridModel]:
+    """Networks and hybrids by name, without their persistence."""
+    bases = list(dict.fromkeys(name.removesuffix(SUFFIX) for name in names))
+    alone = [name for name in bases if not name.startswith(PREFIX)]
+    made: dict[str, FittedModel | HybridModel] = {}
+    if alone:
+        fits = fit_many(ds, alone, horizon=horizon, train=train, **common)
+        made.update(zip(alone, fits, strict=True))
+    for name in bases:
+        if name not in made:
+            made[name] = fit_hybrid(ds, architecture(name), train=train, **common)
+    return made
+
+
+def load_model(path: str | os.PathLike[str]) -> Fitted:
+    """Load a network or hybrid that its ``save`` wrote; predictions are bit-equal.
+
+    Nothing in the file is executed. A network of your own is found by its name: register it
+    first with :func:`xpermafrost.register_model`.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is truncated, edited, pickled or foreign.
+    UnknownNameError
+        If the architecture is not registered.
+
+    Examples
+    --------
+    >>> from xpermafrost.testing import canonical
+    >>> ds = canonical(years=6)
+    >>> model = fit_persistence(ds, "gru", length=12, config=TrainingConfig(epochs=2))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save(f"{folder}/gru.xpm")
+    ...     again = load_model(f"{folder}/gru.xpm")
+    >>> again.predict(ds).identical(model.predict(ds))
+    True
+    """
+    meta, arrays, datasets = read_archive(path)
+    if "parts" not in meta:
+        return fitted.load_model(path)
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / Path(path).name
+        part.write_bytes(arrays[PART].tobytes())
+        inner = load_model(part)
+    if meta["parts"] == "persistence":
+        return PersistenceModel(model=inner, damping=datasets["damping"])
+    if not isinstance(inner, FittedModel):
+        raise CheckpointError(f"{str(path)!r} holds a {meta['parts']} around no network.")
+    spec = WindowSpec(**{**meta["spec"], "features": tuple(meta["spec"]["features"])})
+    name, state = meta["baseline"], unpack(meta["state"], arrays, datasets)
+    column = FittedBaseline(name=name, spec=spec, state=state, run=BASELINES[name][1])
+    return HybridModel(column=column, net=inner)
 
 
 def _with_column(ds: xr.Dataset, answer: xr.DataArray) -> xr.Dataset:
@@ -225,4 +384,13 @@ def _with_column(ds: xr.Dataset, answer: xr.DataArray) -> xr.Dataset:
     return ds[keep].assign({COLUMN: own})
 
 
-__all__ = ["Fitted", "HybridModel", "architecture", "fit_hybrid", "fit_named"]
+__all__ = [
+    "Fitted",
+    "HybridModel",
+    "PersistenceModel",
+    "architecture",
+    "fit_hybrid",
+    "fit_named",
+    "fit_persistence",
+    "load_model",
+]

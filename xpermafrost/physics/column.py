@@ -66,7 +66,8 @@ class ColumnRun:
         Period means of the rows of ``weights`` [degC].
     thaw_depth, ground_heat_flux : array (period, column)
         Depth of 0 degC in the warmest state of the period [m] (0: nothing thawed; NaN: thawed
-        to the lower end); mean heat flux into the soil [W m-2].
+        to the lower end), above ground that has been frozen for a year; mean heat flux into the
+        soil [W m-2].
     enthalpy : array (node, column)
         Final state [J m-3], 0 for thawed soil at 0 degC.
     heat_in : array (column)

@@ -172,7 +172,9 @@ def simulate_soil(
     -------
     Dataset
         ``tsl`` (..., layer, time) [K]; ``thaw_depth`` (..., time) [m], of the warmest state of
-        each period (0: nothing thawed; missing where ``tsl`` is not: thawed to the lower end);
+        each period (0: nothing thawed; missing where ``tsl`` is not: thawed to the lower end),
+        above ground that has been frozen for a year of the run: what is thawed beneath permafrost
+        does not count;
         ``ground_heat_flux`` (..., time) [W m-2]; ``enthalpy`` (..., node) [J m-3] and
         ``snow_temperature`` (...) [degC] to go on from; ``heat_in`` (...) [J m-2];
         ``spin_up_drift`` (...) [K]. Lazy on dask arrays chunked along places. Neighbours in a
