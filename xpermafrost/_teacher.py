@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from .physics import SoilLayer, SoilProfile, SpinUp, Surface, insolation, simulate_soil
+from .physics.forcing import TRACE_OF_SNOW
 from .physics.snow import degree_day_snow
 from .schema import ERA5LAND_EDGES, FREEZING_POINT, TIME, variable
 
@@ -28,8 +29,8 @@ COLUMNS = 4
 #: Climates that share snow and texture, simulated together.
 BATCH = 16
 
-#: Soil temperatures are kept from this year of the simulation on.
-_YEARS_BEFORE = 2
+#: Deepest snow of a month that is believed [m].
+DEEPEST_SNOW = 2.0
 
 _TEXTURES = ("sand", "sandy_loam", "loam", "silt", "clay_loam", "clay")
 
@@ -40,17 +41,42 @@ def school(
     years: int = 70,
     layers: Sequence[float] | np.ndarray | xr.Dataset = ERA5LAND_EDGES,
     seed: int = 0,
-    progress: bool = False,
 ) -> xr.Dataset:
-    from tqdm.auto import trange
+    """Monthly forcing and soil temperature of places drawn at random.
 
-    parts = []
-    batches = -(-places // (2 * BATCH))
-    for number in trange(batches, desc="climates", disable=not progress, leave=False):
-        rng = np.random.default_rng([seed, number])
-        parts.append(_batch(rng, years, layers))
-    joined = xr.concat(parts, dim=PLACE)
-    return joined.isel({PLACE: slice(places)}).assign_coords({PLACE: np.arange(places)})
+    Parameters
+    ----------
+    places : int
+        How many; half of them one column, half the mean of four that differ, as a region does.
+        A place with perennial or implausibly deep snow is left out.
+    years : int
+        Of each: level at first, then as a rule warming, by up to 9 K.
+    layers : sequence of float, array (layer, 2) or Dataset
+        Of the soil temperature, see :func:`~xpermafrost.physics.simulate_soil`.
+    seed : int
+        The same places for the same seed.
+
+    Returns
+    -------
+    Dataset
+        Canonical: :data:`FORCING` ``(place, time)`` and ``tsl (place, layer, time)`` [K].
+
+    Examples
+    --------
+    >>> lessons = school(2, years=10)
+    >>> lessons["tsl"].dims, lessons.sizes["time"]
+    (('place', 'layer', 'time'), 120)
+    """
+    parts: list[xr.Dataset] = []
+    number = 0
+    while sum(part.sizes[PLACE] for part in parts) < places:
+        part = _batch(np.random.default_rng([seed, number]), years, layers)
+        perennial = part["snd"].groupby("time.year").min().max("year") > TRACE_OF_SNOW
+        fine = ~perennial & (part["snd"].max(TIME) < DEEPEST_SNOW)
+        parts.append(part.isel({PLACE: np.flatnonzero(fine.values)}))
+        number += 1
+    joined = xr.concat(parts, dim=PLACE).isel({PLACE: slice(places)})
+    return joined.assign_coords({PLACE: np.arange(places)})
 
 
 def _batch(rng: np.random.Generator, years: int, layers: object) -> xr.Dataset:

@@ -15,6 +15,9 @@ from ..errors import DataError, unknown_name
 #: Size of the learned location embedding.
 EMBEDDING = 4
 
+#: Number of a location that was not learned.
+UNKNOWN = -1
+
 
 class SequenceNet(nn.Module):
     """A sequence encoder between a location embedding and a linear head.
@@ -58,9 +61,9 @@ class SequenceNet(nn.Module):
     def forward(self, x: torch.Tensor, location: torch.Tensor) -> torch.Tensor:
         """Scaled temperatures ``(batch, layer)`` from ``(batch, time, feature)`` and places.
 
-        A place below 0 is one that was not learned: its embedding is 0.
+        An :data:`UNKNOWN` place has the embedding 0.
         """
-        place = self.embedding(location.clamp(min=0)) * (location >= 0).unsqueeze(1)
+        place = self.embedding(location.clamp(min=0)) * (location != UNKNOWN).unsqueeze(1)
         steps = place.unsqueeze(1).expand(-1, x.shape[1], -1)
         code = self.encode(torch.cat([x, steps], dim=2))
         return self.head(torch.cat([self.dropout(code), place], dim=1))
