@@ -8,6 +8,7 @@ Nothing here is fitted to a record, nor taken from the sample world.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -15,7 +16,7 @@ import xarray as xr
 from .physics import SoilLayer, SoilProfile, SpinUp, Surface, insolation, simulate_soil
 from .physics.forcing import TRACE_OF_SNOW
 from .physics.snow import degree_day_snow
-from .schema import ERA5LAND_EDGES, FREEZING_POINT, TIME, variable
+from .schema import ERA5LAND_EDGES, FREEZING_POINT, LAYER, TIME, variable
 
 #: Dimension of the teacher's places, and of the columns of one of them.
 PLACE, COLUMN = "place", "column"
@@ -79,116 +80,159 @@ def school(
     return joined.assign_coords({PLACE: np.arange(places)})
 
 
-def _batch(rng: np.random.Generator, years: int, layers: object) -> xr.Dataset:
-    time = xr.date_range("2001-01-01", periods=int(years * 365.25), freq="D")
-    time = xr.DataArray(time, coords={TIME: time}, dims=TIME)
-    dims = (PLACE, COLUMN)
+@dataclass(frozen=True)
+class _Draw:
+    """Numbers drawn for the places of a batch, or for their columns."""
 
-    def draw(low: float, high: float, *, columns: bool = False) -> xr.DataArray:
-        shape = (BATCH, COLUMNS) if columns else (BATCH,)
-        return xr.DataArray(rng.uniform(low, high, shape), dims=dims[: len(shape)])
+    rng: np.random.Generator
 
-    tas, pr = _weather(rng, time, draw)
-    lat = draw(56.0, 74.0)
-    # columns of one place differ by height and exposure
-    spread = draw(0.0, 2.5) * xr.DataArray(rng.standard_normal((BATCH, COLUMNS)), dims=dims)
-    tas = tas + spread
-    pr = pr * np.exp(draw(-0.4, 0.4, columns=True))
-    flat = {"cell": dims}
-    tas, pr = (da.stack(flat).transpose("cell", TIME).reset_index("cell", drop=True).drop_vars(dims, errors="ignore") for da in (tas, pr))
-    snow = degree_day_snow(
-        tas, pr, degree_day=rng.uniform(2.5, 5.0), fresh=rng.uniform(80.0, 150.0), settled=rng.uniform(200.0, 350.0)
+    def place(self, low: float, high: float) -> xr.DataArray:
+        return xr.DataArray(self.rng.uniform(low, high, BATCH), dims=PLACE)
+
+    def column(self, low: float, high: float) -> xr.DataArray:
+        return xr.DataArray(self.rng.uniform(low, high, (BATCH, COLUMNS)), dims=(PLACE, COLUMN))
+
+    def some(self, share: float, low: float, high: float) -> xr.DataArray:
+        """As :meth:`column`, and 0 at all but a share of the columns."""
+        return self.column(low, high) * (self.rng.random((BATCH, COLUMNS)) < share)
+
+    def red(self, days: int, memory: float) -> xr.DataArray:
+        """Red noise ``(time, place)`` of unit variance, e-folding time ``memory`` [d]."""
+        from scipy.signal import lfilter
+
+        keep = np.exp(-1.0 / memory)
+        noise = self.rng.standard_normal((days, BATCH))
+        noise[0] /= np.sqrt(1 - keep * keep)
+        values = lfilter([np.sqrt(1 - keep * keep)], [1.0, -keep], noise, axis=0)
+        return xr.DataArray(values, dims=(TIME, PLACE))
+
+
+def _batch(
+    rng: np.random.Generator, years: int, layers: Sequence[float] | np.ndarray | xr.Dataset
+) -> xr.Dataset:
+    """Twice :data:`BATCH` places: the first column of each, and the mean of its columns."""
+    draw = _Draw(rng)
+    dates = np.arange("2001-01-01", f"{2001 + years}-01-01", dtype="datetime64[D]")
+    time = xr.DataArray(dates.astype("datetime64[ns]"), dims=TIME)
+    forcing = _forcing(rng, draw, time.assign_coords({TIME: time}))
+    soil = _soil(rng, draw, forcing["tas"].mean(TIME) - FREEZING_POINT)
+    surface = Surface(
+        snow_conductivity_factor=xr.DataArray(np.exp(draw.column(-0.4, 0.8))),
+        exchange_resistance=draw.column(0.02, 0.08),
+        solar_gain=draw.column(0.0, 0.015),
     )
-    keep = draw(0.3, 1.0, columns=True).stack(flat).reset_index("cell", drop=True).drop_vars(dims, errors="ignore")
-    sun = insolation(time, lat, clearness=0.5) * draw(0.8, 1.2)
-    rsds = sun.broadcast_like(draw(0, 1, columns=True)).stack(flat).transpose("cell", TIME).reset_index("cell", drop=True).drop_vars(dims, errors="ignore")
+    run = simulate_soil(
+        forcing[["tas", "snd", "snw", "rsds"]],
+        soil,
+        surface=surface,
+        layers=layers,
+        spin_up=SpinUp(years=8, cycles=20, tolerance=0.2),
+    )
+    months = forcing.resample({TIME: "MS"}).mean().assign(tsl=run["tsl"]).astype("float32")
+    both = [months.isel({COLUMN: 0}), months.mean(COLUMN)]
+    out = xr.concat(both, dim=PLACE).transpose(PLACE, LAYER, TIME)
+    for name, da in out.data_vars.items():
+        da.attrs = variable(str(name)).attrs
+    return out
+
+
+def _forcing(rng: np.random.Generator, draw: _Draw, time: xr.DataArray) -> xr.Dataset:
+    """Daily :data:`FORCING` ``(time, place, column)``."""
+    tas, pr = _weather(draw, time)
+    # columns of one place differ by height and exposure
+    normal = xr.DataArray(rng.standard_normal((BATCH, COLUMNS)), dims=(PLACE, COLUMN))
+    tas = tas + draw.place(0.0, 2.5) * normal
+    pr = pr * np.exp(draw.column(-0.4, 0.4))
+    snow = degree_day_snow(
+        tas,
+        pr,
+        degree_day=rng.uniform(2.5, 5.0),
+        fresh=rng.uniform(80.0, 150.0),
+        settled=rng.uniform(200.0, 350.0),
+    )
+    kept = draw.column(0.3, 1.0)  # what wind and sublimation leave
+    sun = insolation(time, draw.place(56.0, 74.0)) * draw.place(0.8, 1.2)
     forcing = xr.Dataset(
-        {"tas": tas, "pr": pr, "prsn": snow["prsn"], "snd": snow["snd"] * keep, "snw": snow["snw"] * keep, "rsds": rsds}
+        {
+            "tas": tas,
+            "pr": pr,
+            "prsn": snow["prsn"],
+            "snd": snow["snd"] * kept,
+            "snw": snow["snw"] * kept,
+            "rsds": sun.broadcast_like(tas),
+        }
     )
     for name, da in forcing.data_vars.items():
         da.attrs = variable(str(name)).attrs
-    count = forcing.sizes["cell"]
-
-    def one(low: float, high: float) -> xr.DataArray:
-        return xr.DataArray(rng.uniform(low, high, count), dims="cell")
-
-    def some(share: float, low: float, high: float) -> xr.DataArray:
-        return one(low, high) * (rng.random(count) < share)
-
-    surface = Surface(
-        snow_conductivity_factor=np.exp(one(-0.4, 0.8)),
-        exchange_resistance=one(0.02, 0.08),
-        solar_gain=one(0.0, 0.015),
-    )
-    soil = _soil(rng, one, some, forcing["tas"].mean(TIME) - FREEZING_POINT)
-    run = simulate_soil(
-        forcing[["tas", "snd", "snw", "rsds"]], soil, surface=surface, layers=layers, average="month",
-        spin_up=SpinUp(years=8, cycles=20, tolerance=0.2),
-    )
-    monthly = forcing.resample({TIME: "MS"}).mean()
-    both = monthly.assign(tsl=run["tsl"]).astype("float32")
-    both = both.assign_coords(cell=np.arange(count))
-    cube = both.coarsen(cell=COLUMNS).construct(cell=dims).drop_vars("cell")
-    alone, mean = cube.isel({COLUMN: 0}, drop=True), cube.mean(COLUMN, keep_attrs=True)
-    return xr.concat([alone, mean], dim=PLACE)
+    return forcing.transpose(TIME, PLACE, COLUMN)
 
 
-def _red(rng, memory, shape):
-    from scipy.signal import lfilter
-
-    keep = np.exp(-1.0 / memory)
-    noise = rng.standard_normal(shape)
-    noise[0] /= np.sqrt(1 - keep * keep)
-    return lfilter([np.sqrt(1 - keep * keep)], [1.0, -keep], noise, axis=0)
-
-
-def _weather(rng, time, draw):
-    shape = (time.size, BATCH)
-    wrap = lambda values: xr.DataArray(values, dims=(TIME, PLACE), coords={TIME: time})
-    year = (time.dt.year - time.dt.year[0]) + time.dt.dayofyear / 365.25
-    angle = 2 * np.pi * time.dt.dayofyear / 365.25
-    late = draw(10.0, 35.0) * 2 * np.pi / 365.25
-    winter = 0.5 + 0.5 * np.cos(angle - late)
-    # a path of warming: level, then a ramp of any steepness
-    start, stop = draw(0.0, 0.4), draw(0.6, 1.4)
-    ramp = ((year / float(year[-1]) - start) / (stop - start)).clip(0.0, 1.0)
-    warming = draw(-1.0, 9.0) * ramp
-    mean = draw(-19.0, 4.0)
-    amplitude = draw(8.0, 29.0)
-    second = draw(-2.0, 2.0) * np.cos(2 * angle - draw(0, 6.28))
+def _weather(draw: _Draw, time: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Daily air temperature [K] and precipitation [kg m-2 s-1] ``(time, place)``."""
+    day, days = time.dt.dayofyear, time.size
+    angle = 2 * np.pi * day / 365.25
+    late = angle - draw.place(10.0, 35.0) * 2 * np.pi / 365.25
+    winter = 0.5 + 0.5 * np.cos(late)
+    since = xr.DataArray(np.linspace(0.0, 1.0, days), dims=TIME)
+    # level, then a ramp: from none to 9 K, most of it or all within the record
+    start, stop = draw.place(0.0, 0.4), draw.place(0.6, 1.4)
+    warming = draw.place(-1.0, 9.0) * ((since - start) / (stop - start)).clip(0.0, 1.0)
+    mean = draw.place(-19.0, 4.0)
+    season = -draw.place(8.0, 29.0) * np.cos(late)
+    season = season + draw.place(-2.0, 2.0) * np.cos(2 * angle - draw.place(0.0, 2 * np.pi))
     chance = (
-        draw(0.2, 0.9) * wrap(_red(rng, 700.0, shape))
-        + draw(0.8, 2.5) * wrap(_red(rng, 25.0, shape))
-        + draw(2.0, 5.0) * wrap(_red(rng, 3.0, shape))
-    )
-    chance = chance * (0.5 + draw(0.3, 1.0) * winter)
-    tas = mean - amplitude * np.cos(angle - late) + second + warming * (1 + draw(-0.1, 0.5) * (2 * winter - 1)) + chance
-    total = np.exp(draw(np.log(150.0), np.log(600.0)) + 0.04 * (mean + 5.0)) / 365.25 / 86400.0
-    season = 1.0 + draw(0.0, 0.7) * np.cos(angle - draw(0.45, 0.75) * 2 * np.pi)
-    wet = 1.1 * wrap(_red(rng, 1.2, shape)) + 0.4 * wrap(_red(rng, 30.0, shape)) + 0.2*wrap(_red(rng, 400.0, shape))
-    pr = total * season * np.exp(wet - 0.7) * (1.0 + draw(0.0, 0.08) * warming)
-    return tas + FREEZING_POINT, pr
+        draw.place(0.2, 0.9) * draw.red(days, 700.0)
+        + draw.place(0.8, 2.5) * draw.red(days, 25.0)
+        + draw.place(2.0, 5.0) * draw.red(days, 3.0)
+    ) * (0.5 + draw.place(0.3, 1.0) * winter)
+    amplified = 1.0 + draw.place(-0.1, 0.5) * (2 * winter - 1)  # in winter, as a rule
+    tas = mean + season + warming * amplified + chance + FREEZING_POINT
+    # warm air is wet: 4 % a degree between places, up to 8 % in time
+    total = np.exp(draw.place(np.log(150.0), np.log(600.0)) + 0.04 * (mean + 5.0)) / 365.25 / 86400
+    course = 1.0 + draw.place(0.0, 0.7) * np.cos(angle - 2 * np.pi * draw.place(0.45, 0.75))
+    wet = 1.1 * draw.red(days, 1.2) + 0.4 * draw.red(days, 30.0) + 0.2 * draw.red(days, 400.0)
+    pr = total * course * np.exp(wet - 0.7) * (1.0 + draw.place(0.0, 0.08) * warming)
+    return tas, pr.assign_coords({TIME: time})
 
 
-def _soil(rng, one, some, mean_air):
-    count = mean_air.size
-    cold = mean_air < -3.0
-    ice_top = 0.6 + some(1.0, 0.0, 0.9)
-    icy = some(0.35, 0.0, 0.3) * cold
-    moss, peat = some(0.5, 0.0, 0.12), some(0.6, 0.0, 0.5)
+def _soil(rng: np.random.Generator, draw: _Draw, air: xr.DataArray) -> SoilProfile:
+    """Moss and peat or none, over mineral soil, over icy soil where it is cold, over rock."""
     texture = str(rng.choice(_TEXTURES))
-    factor = np.exp(one(-0.35, 0.35))
-    wet = one(0.35, 1.0)
-    base = SoilLayer(texture=texture).porosity
-    porosity = base * one(0.75, 1.1)
-    ice_porosity = (porosity + icy).clip(max=0.9)
-    return SoilProfile(
-        name="drawn",
-        layers=(
-            SoilLayer(texture="moss", thickness=moss, saturation=one(0.1, 0.5)),
-            SoilLayer(texture="peat", thickness=peat, saturation=one(0.4, 1.0)),
-            SoilLayer(texture=texture, thickness=ice_top, saturation=wet, porosity=porosity, quartz=one(0.1, 0.8), conductivity_factor=factor),
-            SoilLayer(texture=texture, thickness=one(1.0, 5.0), saturation=xr.where(icy > 0, 1.0, wet), porosity=ice_porosity, conductivity_factor=factor),
-            SoilLayer(texture="rock", porosity=one(0.02, 0.3), saturation=one(0.5, 1.0)),
+    factor = np.exp(draw.column(-0.35, 0.35))
+    pores = SoilLayer(texture=texture).porosity * draw.column(0.75, 1.1)
+    wet = draw.column(0.35, 1.0)
+    ice = draw.some(0.35, 0.0, 0.3) * (air < -3.0)  # in excess of the pores
+    mineral = SoilLayer(
+        texture=texture,
+        thickness=draw.column(0.6, 1.5),
+        saturation=wet,
+        porosity=pores,
+        quartz=draw.column(0.1, 0.8),
+        conductivity_factor=factor,
+    )
+    icy = replace(
+        mineral,
+        thickness=draw.column(1.0, 5.0),
+        saturation=xr.where(ice > 0.0, 1.0, wet),
+        porosity=(pores + ice).clip(max=0.9),
+    )
+    layers = (
+        SoilLayer(
+            texture="moss",
+            thickness=draw.some(0.5, 0.0, 0.12),
+            saturation=draw.column(0.1, 0.5),
+        ),
+        SoilLayer(
+            texture="peat",
+            thickness=draw.some(0.6, 0.0, 0.5),
+            saturation=draw.column(0.4, 1.0),
+        ),
+        mineral,
+        icy,
+        SoilLayer(
+            texture="rock",
+            porosity=draw.column(0.02, 0.3),
+            saturation=draw.column(0.5, 1.0),
         ),
     )
+    return SoilProfile(name="drawn", layers=layers)

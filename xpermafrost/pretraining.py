@@ -54,9 +54,6 @@ from .schema import (
 )
 from .windows import WindowSpec
 
-#: What ``pretrain`` may be, beside a Dataset and None.
-CHOICES = ("auto", "column")
-
 #: Features of the weights that come with the package: what drives the column, and the season.
 FEATURES = ("tas", "snd", *SEASON["month"])
 
@@ -87,8 +84,6 @@ PLACES, YEARS = 1024, 70
 
 _FOLDER = Path(__file__).parent / "data"
 _SUMS = "pretrained.sha256"
-
-Pretrain = xr.Dataset | str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +186,7 @@ def pretrained(
     if isinstance(pretrain, xr.Dataset):
         lessons = _of_climate_model(pretrain, spec, layers)
         return _learn(name, lessons, spec, options, seed, device, progress, "climate model")
-    choose("pretraining", pretrain, CHOICES)
+    choose("pretraining", pretrain, ("column",))
     if ships(name, spec, layers, options):
         return _shipped(name)
     return _of_column(name, spec, layers, options, seed, device, progress)
