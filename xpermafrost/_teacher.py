@@ -191,14 +191,15 @@ def _weather(draw: _Draw, time: xr.DataArray) -> tuple[xr.DataArray, xr.DataArra
     total = np.exp(draw.place(np.log(150.0), np.log(600.0)) + 0.04 * (mean + 5.0)) / 365.25 / 86400
     course = 1.0 + draw.place(0.0, 0.7) * np.cos(angle - 2 * np.pi * draw.place(0.45, 0.75))
     wet = 1.1 * draw.red(days, 1.2) + 0.4 * draw.red(days, 30.0) + 0.2 * draw.red(days, 400.0)
-    pr = total * course * np.exp(wet - 0.7) * (1.0 + draw.place(0.0, 0.08) * warming)
+    pr = xr.DataArray(total * course * np.exp(wet - 0.7))
+    pr = pr * (1.0 + draw.place(0.0, 0.08) * warming)
     return tas, pr.assign_coords({TIME: time})
 
 
 def _soil(rng: np.random.Generator, draw: _Draw, air: xr.DataArray) -> SoilProfile:
     """Moss and peat or none, over mineral soil, over icy soil where it is cold, over rock."""
     texture = str(rng.choice(_TEXTURES))
-    factor = np.exp(draw.column(-0.35, 0.35))
+    factor = xr.DataArray(np.exp(draw.column(-0.35, 0.35)))
     pores = SoilLayer(texture=texture).porosity * draw.column(0.75, 1.1)
     wet = draw.column(0.35, 1.0)
     ice = draw.some(0.35, 0.0, 0.3) * (air < -3.0)  # in excess of the pores

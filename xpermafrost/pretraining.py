@@ -209,7 +209,7 @@ def _learn(
     weights, losses = run_tasks([task], prepared, jobs=1, progress=progress)[0]
     return Pretrained(
         weights=without_places(weights),
-        norms=prepared.scaler[list(NORMS)].drop_attrs(deep=True).reset_coords(drop=True),
+        norms=_bare(prepared.scaler[list(NORMS)]),
         info={
             "source": source,
             "weights": "trained for this fit",
@@ -218,6 +218,12 @@ def _learn(
             "hash": prepared.info["data_hash"],
         },
     )
+
+
+def _bare(norms: xr.Dataset) -> xr.Dataset:
+    """Nothing of the layers: they are known by number here, having been compared by bounds."""
+    norms = norms.drop_attrs(deep=True).reset_coords(drop=True)
+    return norms.drop_vars(LAYER, errors="ignore")
 
 
 def _no_dropout(name: str) -> dict[str, float]:
@@ -292,7 +298,7 @@ def _of_column(
     made = _learn(name, _school(_key(layers)), spec, options, seed, device, progress, "column")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_weights(path, made, overwrite=True)
-    return made
+    return read_weights(path)  # as any later time
 
 
 def _key(layers: np.ndarray) -> tuple[tuple[float, float], ...]:

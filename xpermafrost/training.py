@@ -159,7 +159,6 @@ def fit_many(
     choose("places", places, ("own", "any"))
     ds = reference_of(ds, every=step)
     asked = _Asked(
-        names=names,
         spec=WindowSpec(
             length=length,  # type: ignore[arg-type]
             horizon=horizon,
@@ -175,18 +174,24 @@ def fit_many(
         jobs=jobs,
         progress=progress,
     )
+    first: dict[str, xr.Dataset | str | None] = dict.fromkeys(names, pretrain)
     if isinstance(pretrain, str) and choose("pretraining", pretrain, CHOICES) == "auto":
-        pretrain = "column" if _usual(ds, asked) else None
-    if pretrain is None:
-        return _train(ds, asked, dict.fromkeys(names))
-    return [_tune(ds, asked, name, pretrain) for name in names]
+        first = {name: "column" if _usual(ds, asked, name) else None for name in names}
+    made = {
+        name: _tune(ds, asked, name, lessons)
+        for name, lessons in first.items()
+        if lessons is not None
+    }
+    rest = [name for name in names if name not in made]
+    if rest:
+        made.update(zip(rest, _train(ds, asked, dict.fromkeys(rest)), strict=True))
+    return [made[name] for name in names]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
     """What the caller of :func:`fit_many` typed."""
 
-    names: list[str]
     spec: WindowSpec
     options: dict[str, Any]
     config: TrainingConfig | None
@@ -198,8 +203,8 @@ class _Asked:
     progress: bool | None
 
 
-def _usual(ds: xr.Dataset, asked: _Asked) -> bool:
-    """Whether nothing but the shipped weights' own settings was asked for."""
+def _usual(ds: xr.Dataset, asked: _Asked, name: str) -> bool:
+    """Whether nothing but the settings of shipped weights was asked for."""
     from .pretraining import FEATURES, ships
 
     if asked.config is not None or asked.spec.features or not {"tas", "snd", "tsl"} <= set(ds):
@@ -207,7 +212,7 @@ def _usual(ds: xr.Dataset, asked: _Asked) -> bool:
     if LAYER not in ds.dims:
         return False  # said where the target is looked at
     spec = replace(asked.spec, features=FEATURES)
-    return all(ships(name, spec, layer_bounds(ds), asked.options) for name in asked.names)
+    return ships(name, spec, layer_bounds(ds), asked.options)
 
 
 def _tune(ds: xr.Dataset, asked: _Asked, name: str, pretrain: xr.Dataset | str) -> FittedModel:
@@ -236,7 +241,7 @@ def _tune(ds: xr.Dataset, asked: _Asked, name: str, pretrain: xr.Dataset | str) 
         device=asked.device,
         progress=asked.progress,
     )
-    asked = replace(asked, names=[name], spec=spec, config=config)
+    asked = replace(asked, spec=spec, config=config)
     return _train(ds, asked, {name: start})[0]
 
 
@@ -249,7 +254,7 @@ def _train(
     if not spec.features:
         spec = replace(spec, features=default_features(ds, step=spec.step))
     if asked.places == "any":
-        _can_hide_places(asked.names)
+        _can_hide_places(list(starts))
         config = replace(config, place_dropout=max(config.place_dropout, HIDDEN))
     start = next(iter(starts.values()))
     prepared = prepare(
