@@ -84,6 +84,15 @@ def test_diagnostics(ds):
     )
 
 
+def test_zero_curtain_error():
+    observed = testing.daily(years=2)["tsl"]
+    predicted = (observed + 0.3).assign_attrs(observed.attrs)
+    xr.testing.assert_identical(
+        predicted.permafrost.zero_curtain_error(observed, gap=1),
+        xp.diagnostics.zero_curtain_error(predicted, observed, gap=1),
+    )
+
+
 def test_files_of_a_grid_and_of_regions(ds, tmp_path):
     grid = testing.gridded(years=1)["tas"]
     (file,) = grid.permafrost.to_geotiff(tmp_path)

@@ -34,6 +34,8 @@ LAYERS = (
         "bias",
         "climatology",
         "_feature_memory",
+        "ensembles",
+        "global_warming",
         "features",
         "concentrations",
         "data",
@@ -44,6 +46,7 @@ LAYERS = (
         "_scenario_places",
         "_scenario_axes",
         "experiment",
+        "forcing",
         "spectra",
         "_scenario_runs",
         "_scenario_tests",
@@ -51,6 +54,7 @@ LAYERS = (
         "scenario_checks",
         "consistency",
         "soil_water",
+        "multivariate",
         "preparation",
         "products",
         "checkpoint",
@@ -70,10 +74,22 @@ LAYERS = (
     ("models",),
     ("fitted",),
     ("training", "_training_loop", "pretraining", "_teacher"),
-    ("baselines", "_column_baseline", "_equilibrium_baselines"),
+    ("baselines", "_column_baseline", "_equilibrium_baselines", "_front_baselines"),
     ("hybrid", "persistence", "_state_archive"),
     ("projection",),
-    ("evaluation", "_protocols", "_scoreboard", "validation", "explain"),
+    (
+        "evaluation",
+        "_protocols",
+        "_scoreboard",
+        "validation",
+        "explanation",
+        "attributions",
+        "_attribution",
+        "_attribution_shap",
+        "_attributed",
+        "_explained",
+        "_explained_windows",
+    ),
     (
         "testing",
         "_sampleworld",
@@ -87,7 +103,7 @@ LAYERS = (
         "_profiles",
         "plot",
     ),
-    ("_accessor_diagnostics",),
+    ("_accessor_diagnostics", "_accessor_ensembles"),
     ("accessor", "cli"),
     ("__init__",),
 )
@@ -95,7 +111,15 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 #: Heavy packages, and the modules that may import them at their head.
 HEAVY = {
-    "torch": ("models", "fitted", "training", "_training_loop", "hybrid", "explain"),
+    "torch": (
+        "models",
+        "fitted",
+        "training",
+        "_training_loop",
+        "hybrid",
+        "_attribution",
+        "_attribution_shap",
+    ),
     "numba": (
         "_reduce_kernels",
         "_polygon_kernels",
@@ -204,7 +228,7 @@ def test_imports_inside_functions_go_downward_too():
     }
     wrong = []
     for name, path in modules():
-        if name in ("accessor", "_accessor_diagnostics", "cli", "__init__"):
+        if name.startswith("_accessor") or name in ("accessor", "cli", "__init__"):
             continue
         late = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
         for imported in own_imports(path, late) - {name, "__init__"}:

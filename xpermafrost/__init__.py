@@ -18,15 +18,28 @@ if TYPE_CHECKING:
     from . import physics as physics
     from . import plot as plot
     from . import recipes as recipes
+    from .attributions import group_features, importance, to_shap
     from .baselines import BASELINES, fit_baseline
+    from .concentrations import ghg_concentrations, with_concentrations
     from .consistency import make_consistent
     from .depth import remap_layers
+    from .ensembles import (
+        anomalies,
+        ensemble_mean,
+        ensemble_quantiles,
+        period_means,
+        split_spread,
+    )
     from .evaluation import evaluate, scoreboard
     from .experiment import combine, with_scenarios
+    from .explanation import explain, explain_scenarios
     from .fitted import FittedModel
+    from .forcing import adjust_scenarios
     from .gis import from_cf, to_cf, to_geotiff, to_netcdf, to_profiles, to_vector
+    from .global_warming import at_warming_levels, warming_level_years
     from .hybrid import fit_hybrid, fit_persistence, load_model
     from .models import MODELS, register_model
+    from .multivariate import adjust_multivariate
     from .polygons import Polygons
     from .projection import project
     from .region_files import as_regions
@@ -50,17 +63,28 @@ _HOMES = {
     "TrainingConfig": "training",
     "VARIABLES": "schema",
     "WindowSpec": "windows",
+    "adjust_scenarios": "forcing",
+    "adjust_multivariate": "multivariate",
     "alaska_bands": "regions",
+    "anomalies": "ensembles",
     "as_regions": "region_files",
+    "at_warming_levels": "global_warming",
     "check_scenarios": "scenario_checks",
     "combine": "experiment",
+    "ensemble_mean": "ensembles",
+    "ensemble_quantiles": "ensembles",
     "evaluate": "evaluation",
+    "explain": "explanation",
+    "explain_scenarios": "explanation",
     "fit": "training",
     "fit_baseline": "baselines",
     "fit_hybrid": "hybrid",
     "fit_persistence": "hybrid",
     "from_cf": "gis",
+    "ghg_concentrations": "concentrations",
+    "group_features": "attributions",
     "identify": "sources",
+    "importance": "attributions",
     "layer_coords": "schema",
     "load_model": "hybrid",
     "make_consistent": "consistency",
@@ -68,6 +92,7 @@ _HOMES = {
     "open_cmip": "sources",
     "open_dataset": "sources",
     "open_raw": "sources",
+    "period_means": "ensembles",
     "project": "projection",
     "reduce": "regions",
     "region_weights": "regions",
@@ -77,13 +102,17 @@ _HOMES = {
     "remap_layers": "depth",
     "scoreboard": "evaluation",
     "split_soil_water": "soil_water",
+    "split_spread": "ensembles",
     "standardize": "sources",
     "to_cf": "gis",
     "to_geotiff": "gis",
     "to_netcdf": "gis",
     "to_profiles": "gis",
+    "to_shap": "attributions",
     "to_vector": "gis",
     "validate": "validation",
+    "warming_level_years": "global_warming",
+    "with_concentrations": "concentrations",
     "with_scenarios": "experiment",
 }
 _MODULES = ("bias", "datasets", "diagnostics", "errors", "physics", "plot", "recipes", "testing")
@@ -97,20 +126,31 @@ __all__ = [
     "TrainingConfig",
     "VARIABLES",
     "WindowSpec",
+    "adjust_scenarios",
+    "adjust_multivariate",
     "alaska_bands",
+    "anomalies",
     "as_regions",
+    "at_warming_levels",
     "bias",
     "check_scenarios",
     "combine",
     "datasets",
     "diagnostics",
+    "ensemble_mean",
+    "ensemble_quantiles",
     "evaluate",
+    "explain",
+    "explain_scenarios",
     "fit",
     "fit_baseline",
     "fit_hybrid",
     "fit_persistence",
     "from_cf",
+    "ghg_concentrations",
+    "group_features",
     "identify",
+    "importance",
     "layer_coords",
     "load_model",
     "make_consistent",
@@ -118,6 +158,7 @@ __all__ = [
     "open_cmip",
     "open_dataset",
     "open_raw",
+    "period_means",
     "physics",
     "plot",
     "project",
@@ -130,13 +171,17 @@ __all__ = [
     "remap_layers",
     "scoreboard",
     "split_soil_water",
+    "split_spread",
     "standardize",
     "to_cf",
     "to_geotiff",
     "to_netcdf",
     "to_profiles",
+    "to_shap",
     "to_vector",
     "validate",
+    "warming_level_years",
+    "with_concentrations",
     "with_scenarios",
 ]
 

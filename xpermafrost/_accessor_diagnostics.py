@@ -178,6 +178,31 @@ class OfTemperature:
             freezing_point=freezing_point,
         )
 
+    def zero_curtain_error(
+        self,
+        observed: xr.Dataset | xr.DataArray,
+        *,
+        tolerance: float = 0.5,
+        min_days: int = 5,
+        gap: int = 0,
+        freezing_point: float = 0.0,
+        year: str = "calendar",
+        coverage: float = 0.95,
+    ) -> xr.Dataset:
+        """Its duration against the observed: :func:`xpermafrost.diagnostics.zero_curtain_error`."""
+        from .diagnostics import zero_curtain_error
+
+        return zero_curtain_error(
+            self._obj,
+            observed,
+            tolerance=tolerance,
+            min_days=min_days,
+            gap=gap,
+            freezing_point=freezing_point,
+            year=year,
+            coverage=coverage,
+        )
+
     def thaw_date(
         self,
         *,

@@ -52,6 +52,17 @@ def _lanes(*pools: Pools) -> int:
     return int(np.clip(_NEAR // most // 16 * 16, 16, 128))
 
 
+def _packed(
+    block: np.ndarray, pools: Pools, first: int, together: int, wet: float, dry: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Series ``(lane, group, step)`` of some groups, and how many values each has."""
+    bounds = pools.bounds[first : first + together + 1]
+    shape = block.shape[1], bounds.size - 1, int(np.diff(bounds).max(initial=1))
+    packed, valid = np.empty(shape, block.dtype), np.empty(shape[:2], np.int64)
+    kernels.pack(block, pools, first, wet, dry, packed, valid)
+    return packed, valid
+
+
 def train_arrays(
     reference: np.ndarray,
     historical: np.ndarray,
@@ -101,10 +112,7 @@ def train_arrays(
             parts: list[np.ndarray] = []
             means: list[np.ndarray] = []
             for block, pool, instead in zip(blocks, pools, dry, strict=True):
-                length = int(np.diff(pool.bounds[first : some.stop + 1]).max(initial=1))
-                packed = np.empty((stop - start, some.stop - first, length), dtype)
-                valid = np.empty(packed.shape[:2], np.int64)
-                kernels.pack(block, pool, first, wet, instead, packed, valid)
+                packed, valid = _packed(block, pool, first, together, wet, instead)
                 means.append(np.empty(packed.shape[:2]))
                 if centred:
                     kernels.centre(packed, valid, multiplicative, means[-1])
@@ -148,14 +156,30 @@ def adjust_arrays(
         scaling = np.full(trained[:2], 1.0 if rule.multiplicative else 0.0)
     shifts = np.ascontiguousarray(scaling.reshape(trained[:2]), dtype)
     out = np.empty(flat.shape, dtype)
+    groups, lanes = trained[1], _lanes(pools)
+    most = int(np.diff(pools.bounds).max(initial=1))
+    together = max(1, min(groups, _SORTED // (lanes * most)))
+    # one window for all, and every step in one group: one sort gives all ranks
+    whole = rule.window >= pools.starts.shape[1] - 1 and pools.main.size == pools.rows.size
+
+    def ranked(block: np.ndarray, where: np.ndarray, done: np.ndarray) -> None:
+        for first in range(0, groups, together):
+            packed, valid = _packed(block, pools, first, together, rule.wet, dry)
+            order = packed.argsort(axis=-1)  # numpy's vectorised sort; NaN goes last
+            kernels.delta_sorted(
+                packed, valid, order, pools, first, where, nodes, factors, rule, done
+            )
 
     def task(start: int, stop: int) -> None:
         block = np.ascontiguousarray(flat[:, start:stop], dtype)
-        done = np.empty_like(block)
-        kernels.adjust_block(
-            block, pools, dry, place[start:stop], nodes, factors, quantiles, shifts, rule, done
-        )
+        where, done = place[start:stop], np.empty_like(block)
+        if whole and rule.method == kernels.DELTA:
+            ranked(block, where, done)
+        else:
+            kernels.adjust_block(
+                block, pools, dry, where, nodes, factors, quantiles, shifts, rule, done
+            )
         out[:, start:stop] = done
 
-    _over_cells(task, flat.shape[1], _lanes(pools), flat.size, threads)
+    _over_cells(task, flat.shape[1], lanes, flat.size, threads)
     return np.moveaxis(out.reshape(flat.shape[0], *sim.shape[:-1]), 0, -1)

@@ -217,6 +217,45 @@ def _count(rows, start, stop, left, here, counts):
 
 
 @_jit
+def delta_sorted(packed, valid, order, pools, first, place, nodes, af, rule, out):
+    """Quantile delta mapping of some groups over the whole series, from the order of their values.
+
+    Ranks as by :func:`_count`. ``packed``, ``valid`` are those of :func:`pack`, ``order`` the
+    places of the values in increasing order, missing ones last.
+    """
+    most = packed.shape[2]
+    of_k, of_j = np.empty(2 * most, np.int64), np.empty(2 * most, np.int64)
+    of_w = np.empty(2 * most)
+    tabled = 0
+    for lane in range(packed.shape[0]):
+        for group in range(packed.shape[1]):
+            begin = pools.bounds[first + group]
+            n, length = valid[lane, group], pools.bounds[first + group + 1] - begin
+            if n != tabled:
+                tabled = n
+                for twice in range(2 * n):
+                    tau = (twice - 1) / (2.0 * (n - 1)) if n > 1 else 0.5
+                    of_k[twice], of_j[twice], of_w[twice] = _position(tau, nodes, rule)
+            values, places = packed[lane, group], order[lane, group]
+            factor = af[place[lane], first + group]
+            i = 0
+            while i < n:
+                value = values[places[i]]
+                last = i
+                while last + 1 < n and values[places[last + 1]] == value:
+                    last += 1
+                twice = i + last + 1  # 2 rank - 1, at the mean rank of equal values
+                a, b = np.float64(factor[of_k[twice]]), np.float64(factor[of_j[twice]])
+                result = _apply(value, a + (b - a) * of_w[twice], rule)
+                for m in range(i, last + 1):
+                    out[pools.rows[begin + places[m]], lane] = result
+                i = last + 1
+            for m in range(n, most):
+                if places[m] < length:
+                    out[pools.rows[begin + places[m]], lane] = np.nan
+
+
+@_jit
 def _window(block, begin, end, window):
     """First year and the year behind the last one of the window of a year, shifted inward."""
     size = min(window, end - begin)
@@ -262,20 +301,38 @@ def _delta(rows, block, starts, main, begin, end, left, right, nodes, af, work, 
 
 
 @_jit
-def _running(rows, block, starts, begin, end, lane, rule, means):
-    """Mean of one column over the window of each of its years."""
-    for year in range(begin, end):
-        one, two = _window(year, begin, end, rule.window)
-        total, n = 0.0, 0
-        if year > begin and one == _window(year - 1, begin, end, rule.window)[0]:
-            means[year] = means[year - 1]
-            continue
-        for i in range(starts[one], starts[two]):
-            value = np.float64(rows[i, lane])
+def _yearly(rows, block, width, totals, seen):
+    """Sum and number of the values of every year, added up from the first year on."""
+    for year in range(totals.shape[0]):
+        for lane in range(width):
+            totals[year, lane] = 0.0
+            seen[year, lane] = 0
+    for i in range(block.size):
+        total, n = totals[block[i] + 1], seen[block[i] + 1]
+        for lane in range(width):
+            value = rows[i, lane]
             if not np.isnan(value):
-                total += value
-                n += 1
-        means[year] = total / n if n > 0 else np.nan
+                total[lane] += value
+                n[lane] += 1
+    for year in range(1, totals.shape[0]):
+        for lane in range(width):
+            totals[year, lane] += totals[year - 1, lane]
+            seen[year, lane] += seen[year - 1, lane]
+
+
+@_jit
+def _detrend(rows, block, main, begin, end, totals, seen, rule, keys):
+    """Values of the group less, or divided by, their mean over the window of their year."""
+    for m in range(main.size):
+        year = block[main[m]]
+        for lane in range(begin.size):
+            if year < begin[lane] or year >= end[lane]:
+                keys[m, lane] = np.nan
+                continue
+            one, two = _window(year, begin[lane], end[lane], rule.window)
+            n = seen[two, lane] - seen[one, lane]
+            mean = (totals[two, lane] - totals[one, lane]) / n if n > 0 else np.nan
+            keys[m, lane] = _anomaly(rows[main[m], lane], mean, rule.multiplicative)
 
 
 @_jit
@@ -339,7 +396,8 @@ def adjust_block(sim, pools, wet_rows, place, nodes, af, hist_q, scaling, rule, 
         np.empty(2 * most),
     )
     begin, end = np.empty(width, np.int64), np.empty(width, np.int64)
-    means = np.empty(pools.starts.shape[1])
+    totals = np.empty((pools.starts.shape[1], width))
+    seen = np.empty((pools.starts.shape[1], width), np.int64)
     factor, quantile = np.empty((2, nodes.size, width), sim.dtype)
     shift = np.empty(width, sim.dtype)
     for group in range(groups):
@@ -372,15 +430,12 @@ def adjust_block(sim, pools, wet_rows, place, nodes, af, hist_q, scaling, rule, 
                     )  # fmt: skip
                     left = lane
         else:
-            for m in range(main.size):
-                for lane in range(width):
-                    keys[m, lane] = rows[main[m], lane]
             if rule.method == DETRENDED:
-                for lane in range(width):
-                    _running(rows, block, starts, begin[lane], end[lane], lane, rule, means)
-                    for m in range(main.size):
-                        mean = means[block[main[m]]]
-                        keys[m, lane] = _anomaly(keys[m, lane], mean, rule.multiplicative)
+                _yearly(rows[: pool.size], block, width, totals, seen)
+                _detrend(rows, block, main, begin, end, totals, seen, rule, keys)
+            else:
+                for m in range(main.size):
+                    keys[m] = rows[main[m]]
             _empirical(rows, keys, main, width, quantile, factor, shift, work[0], rule, result)
         for m in range(main.size):
             source, target = result[m], out[pool[main[m]]]

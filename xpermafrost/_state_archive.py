@@ -52,19 +52,23 @@ def pack(value: Any, arrays: dict[str, np.ndarray], datasets: dict[str, xr.Datas
     if isinstance(value, np.ndarray):
         arrays[key := f"state_array_{len(arrays)}"] = value
         return {"array": key}
-    if isinstance(value, xr.Dataset | xr.DataArray | xr.Variable):
-        kind = type(value).__name__
-        key = f"state_data_{len(datasets)}"
-        if isinstance(value, xr.DataArray):
-            name = value.name
-            datasets[key] = value.to_dataset(name="values", promote_attrs=False)
-            return {kind: key, "name": None if name is None else str(name)}
-        whole = value if isinstance(value, xr.Dataset) else xr.Dataset({"values": value})
-        datasets[key] = whole
-        return {kind: key}
+    if isinstance(value, xr.DataArray):
+        key = _add(value.to_dataset(name="values"), datasets)
+        return {"dataarray": key, "name": value.name}
+    if isinstance(value, xr.Variable):
+        return {"variable": _add(xr.Dataset({"values": value.to_base_variable()}), datasets)}
+    if isinstance(value, xr.Dataset):
+        return {"dataset": _add(value, datasets)}
+    if isinstance(value, np.generic):
+        return {"plain": value.item()}
     if value is None or isinstance(value, str | int | float):
         return {"plain": value}
     raise CheckpointError(f"a {type(value).__name__} is not saved: fit again where it is needed.")
+
+
+def _add(ds: xr.Dataset, datasets: dict[str, xr.Dataset]) -> str:
+    datasets[key := f"state_data_{len(datasets)}"] = ds
+    return key
 
 
 def unpack(
@@ -81,9 +85,9 @@ def unpack(
         return arrays[content]
     if kind == "plain":
         return content
-    if kind == "DataArray":
+    if kind == "dataarray":
         return datasets[content]["values"].rename(described["name"])
-    return datasets[content]["values"].variable if kind == "Variable" else datasets[content]
+    return datasets[content]["values"].variable if kind == "variable" else datasets[content]
 
 
 __all__ = ["PART", "file_of", "pack", "unpack"]

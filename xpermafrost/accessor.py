@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from ._accessor_diagnostics import OfArray, OfDataset
+from ._accessor_ensembles import OfEnsemble
 
 if TYPE_CHECKING:
     from .fitted import FittedModel, Predictor
@@ -181,6 +182,41 @@ class PermafrostDataset(_Files, OfDataset):
 
         return make_consistent(self._obj)
 
+    def with_concentrations(
+        self, *, gases: Sequence[str] = ("co2", "ch4", "n2o"), past: str | None = None
+    ) -> xr.Dataset:
+        """Add greenhouse gases of each scenario; see :func:`xpermafrost.with_concentrations`."""
+        from .concentrations import with_concentrations
+
+        return with_concentrations(self._obj, gases=gases, past=past)
+
+    def adjust_scenarios(
+        self,
+        variables: Sequence[str] | None = None,
+        *,
+        rcp: str | float | Sequence[str] | None = None,
+        ssp: str | float | Sequence[str] | None = None,
+        scenario: str | Sequence[str] | None = None,
+        esm: str | Sequence[str] | None = None,
+        method: str = "qdm",
+        reference_period: tuple[str, str] | None = None,
+        extend: str | None = None,
+    ) -> xr.Dataset:
+        """Adjusted forcing of every run; see :func:`xpermafrost.adjust_scenarios`."""
+        from .forcing import adjust_scenarios
+
+        return adjust_scenarios(
+            self._obj,
+            variables,
+            rcp=rcp,
+            ssp=ssp,
+            scenario=scenario,
+            esm=esm,
+            method=method,
+            reference_period=reference_period,
+            extend=extend,
+        )
+
     def fit(
         self,
         model: str | type = "gru",
@@ -306,7 +342,7 @@ class PermafrostDataset(_Files, OfDataset):
 
 
 @xr.register_dataarray_accessor("permafrost")
-class PermafrostDataArray(_Files, OfArray):
+class PermafrostDataArray(_Files, OfArray, OfEnsemble):
     """Methods of a DataArray, such as a projection."""
 
     _obj: xr.DataArray

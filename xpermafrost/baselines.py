@@ -10,6 +10,7 @@
 ``boosting``             gradient boosting on the flattened window and the location
 ``ttop``                 mean of the last twelve months by TTOP with fitted n-factors
 ``energy_balance``       the same by the surface temperature of an energy balance
+``stefan``               straight profile from the surface to Stefan's front of thaw or frost
 ``column``               soil column with freezing, calibrated at each location
 =======================  =====================================================================
 
@@ -42,6 +43,7 @@ from ._equilibrium_baselines import (
     run_ttop,
     ttop_forcing,
 )
+from ._front_baselines import learn_stefan, run_stefan, stefan_forcing
 from ._optional import require
 from .climatology import climatology, usual, year_fraction
 from .errors import DataError, ModelMismatchError
@@ -420,6 +422,7 @@ BASELINES: dict[str, tuple[Learn, Run]] = {
     "boosting": (_learn_boosting, _run_boosting),
     "ttop": (learn_ttop, run_ttop),
     "energy_balance": (learn_balance, run_balance),
+    "stefan": (learn_stefan, run_stefan),
     "column": (learn_column, run_column),
 }
 
@@ -427,5 +430,6 @@ BASELINES: dict[str, tuple[Learn, Run]] = {
 NEEDS: dict[str, Callable[[xr.Dataset], tuple[str, ...]]] = {
     "ttop": ttop_forcing,
     "energy_balance": balance_forcing,
+    "stefan": stefan_forcing,
     "column": column_forcing,
 }

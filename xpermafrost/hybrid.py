@@ -23,6 +23,7 @@ from ._checks import require_variables, step_name
 from ._state_archive import PART, file_of, pack, unpack
 from .baselines import BASELINES, FittedBaseline, fit_baseline
 from .checkpoint import read_archive, write_archive
+from .climatology import climatology, usual
 from .errors import CheckpointError, DataError
 from .experiment import reference_of
 from .features import default_features
@@ -30,7 +31,7 @@ from .fitted import FittedModel
 from .persistence import SUFFIX, PersistenceModel, learn_damping, rehearsal
 from .preparation import Period, training_period
 from .products import soil_temperature
-from .schema import FREEZING_POINT, TIME
+from .schema import FREEZING_POINT, LAYER, TIME, location_dims
 from .training import TrainingConfig, fit, fit_many
 from .windows import WindowSpec
 
@@ -49,11 +50,17 @@ class HybridModel:
     ----------
     column : FittedBaseline
     net : FittedModel
-        Its target is the residual of the column, shifted to 273.15 K.
+        Its target is the residual of the damped column, shifted to 273.15 K.
+    course : DataArray (location..., layer, month)
+        Usual course of the column's year in training [degC]; harmonics where daily.
+    share : DataArray (layer)
+        Share of the column's departures from it that observations bear out in training, 0..1.
     """
 
     column: FittedBaseline
     net: FittedModel
+    course: xr.DataArray
+    share: xr.DataArray
 
     @property
     def name(self) -> str:
@@ -87,7 +94,8 @@ class HybridModel:
         """
         column = self.column.predict(ds)
         rest = self.net.predict(_with_column(ds, column), members=members, device=device)
-        kelvin = (column + rest + FREEZING_POINT).transpose(*rest.dims)
+        damped = _damped(column, self.course, self.share)
+        kelvin = (damped + rest + FREEZING_POINT).transpose(*rest.dims)
         return soil_temperature(kelvin, model=self.id, source=rest.attrs.get("source"))
 
     def outside_training_range(self, ds: xr.Dataset) -> xr.DataArray:
@@ -97,7 +105,7 @@ class HybridModel:
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """As :meth:`FittedModel.save`: one file, for :func:`xpermafrost.load_model`."""
         arrays = {PART: file_of(self.net)}
-        datasets: dict[str, xr.Dataset] = {}
+        datasets = {"hybrid": xr.Dataset({"course": self.course, "share": self.share})}
         meta = {
             "parts": "column",
             "baseline": self.column.name,
@@ -127,6 +135,9 @@ def fit_hybrid(
 
     Parameters are those of :func:`fit`; the window always ends with the target month, whose
     forcing the column needs. The column's answer, one feature a layer, joins the ``features``.
+    Its departures from the usual course of the year count by the share that the observed ones of
+    the training years bear out (a regression through the origin, by layer): near 1 where soil and
+    snow are known well, about one half at stations of which only snow depth is known.
 
     Parameters
     ----------
@@ -159,7 +170,8 @@ def fit_hybrid(
     years = (step_name(first, step), step_name(last, step))
     column = fit_baseline("column", reference, train=years, spec=WindowSpec(step=step))
     answer = column.predict(reference)
-    rest = reference["tsl"] - answer  # [K] - [degC]: around the freezing point in K
+    course, share = _borne_out(reference["tsl"], answer, slice(first, last), step)
+    rest = reference["tsl"] - _damped(answer, course, share)  # [K] - [degC]: around 273.15 K
     learned = _with_column(reference, answer).assign(
         tsl=rest.transpose(*reference["tsl"].dims).assign_attrs(reference["tsl"].attrs)
     )
@@ -178,7 +190,28 @@ def fit_hybrid(
         jobs=jobs,
         progress=progress,
     )
-    return HybridModel(column=column, net=net)
+    return HybridModel(column=column, net=net, course=course, share=share)
+
+
+def _borne_out(
+    tsl: xr.DataArray, answer: xr.DataArray, period: slice, step: str
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """The column's usual course, and the share of its departures that is observed, by layer."""
+    observed = tsl.sel({TIME: period}).compute().reset_coords(drop=True)
+    made = answer.sel({TIME: period}).reset_coords(drop=True).drop_attrs()
+    course = climatology(made, step=step)
+    known = made.where(observed.notnull())
+    seen, felt = (da - usual(climatology(da, step=step), da[TIME]) for da in (observed, known))
+    places = [d for d in felt.dims if d != LAYER]
+    share = (seen * felt).sum(places) / (felt**2).sum(places)
+    return course, share.fillna(1.0).clip(0.0, 1.0).drop_attrs()
+
+
+def _damped(answer: xr.DataArray, course: xr.DataArray, share: xr.DataArray) -> xr.DataArray:
+    """The column with its departures from the usual course of the year multiplied by ``share``."""
+    here = course.sel({d: answer[d] for d in location_dims(course)})
+    normal = usual(here, answer[TIME]).assign_coords({LAYER: answer[LAYER]})
+    return normal + share.assign_coords({LAYER: answer[LAYER]}) * (answer - normal)
 
 
 #: What a training returns.
@@ -375,7 +408,8 @@ def load_model(path: str | os.PathLike[str]) -> Fitted:
     spec = WindowSpec(**{**meta["spec"], "features": tuple(meta["spec"]["features"])})
     name, state = meta["baseline"], unpack(meta["state"], arrays, datasets)
     column = FittedBaseline(name=name, spec=spec, state=state, run=BASELINES[name][1])
-    return HybridModel(column=column, net=inner)
+    own = datasets["hybrid"]
+    return HybridModel(column=column, net=inner, course=own["course"], share=own["share"])
 
 
 def _with_column(ds: xr.Dataset, answer: xr.DataArray) -> xr.Dataset:

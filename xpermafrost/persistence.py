@@ -194,7 +194,9 @@ def learn_damping(error: xr.DataArray, during: slice, *, step: str) -> xr.Datase
     made = {"month": month, "year": year}
     return xr.Dataset(
         {
-            name: da.assign_attrs(units="1", long_name=f"damping of the error of {labels[name]}")
+            name: da.astype("float64")
+            .drop_attrs()
+            .assign_attrs(units="1", long_name=f"damping of the error of {labels[name]}")
             for name, da in made.items()
         }
     ).reset_coords(drop=True)
