@@ -61,7 +61,7 @@ FEATURES = ("tas", "snd", *SEASON["month"])
 SPEC = WindowSpec(features=FEATURES)
 
 #: Networks whose weights come with the package.
-NAMES = ("gru", "bilstm", "tcn", "transformer", "conv1dlstm")
+NAMES = ("gru",)
 
 #: How a network learns from the column, and how it is tuned afterwards.
 SCHOOLING = TrainingConfig(
