@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from torch import nn
 from ._checks import choose
 from .errors import DataError, NotFittedError
 from .fitted import strided
-from .models import MODELS, build_model
+from .models import MODELS, UNKNOWN, SequenceNet, build_model
 from .preparation import Prepared
 from .scaling import TARGET_TRANSFORMS
 
@@ -57,6 +57,11 @@ class TrainingConfig:
         recent years say more. None: all alike.
     clip : float
         Largest norm of the gradient.
+    place_rate : float
+        Learning rate of the location embedding, as a multiple of that of the other weights.
+    place_dropout : float
+        Share of the windows whose location is hidden in training (its embedding is 0), so that
+        the network can also answer for a place that it does not know.
 
     References
     ----------
@@ -75,28 +80,33 @@ class TrainingConfig:
     loss: str = "huber"
     recency_years: float | None = None
     clip: float = 1.0
+    place_rate: float = 1.0
+    place_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         choose("target transform", self.target, TARGET_TRANSFORMS)
         choose("loss", self.loss, LOSSES)
-        for name in ("epochs", "batch_size", "learning_rate", "patience", "clip"):
+        for name in ("epochs", "batch_size", "learning_rate", "patience", "clip", "place_rate"):
             if not getattr(self, name) > 0:
                 raise DataError(f"{name} must be positive; got {getattr(self, name)}.")
         if self.recency_years is not None and not self.recency_years > 0:
             raise DataError(f"recency_years must be positive or None; got {self.recency_years}.")
         if self.validation_years < 0 or self.weight_decay < 0:
             raise DataError("validation_years and weight_decay must not be negative.")
+        if not 0.0 <= self.place_dropout <= 1.0:
+            raise DataError(f"place_dropout is a share, 0 to 1; got {self.place_dropout}.")
 
 
 @dataclass(frozen=True)
 class Task:
-    """One network to train from one seed."""
+    """One network to train from one seed; ``start``: on from these weights, places at 0."""
 
     name: str
     seed: int
     options: dict[str, Any]
     config: TrainingConfig
     device: str
+    start: Mapping[str, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -218,10 +228,43 @@ def train_net(task: Task, data: TrainingData, *, progress: bool) -> Result:
             n_layers=data.target.shape[1],
             length=data.length,
             options=task.options,
-        ).to(task.device)
+        )
+        if task.start is not None:
+            start_from(net, task.start)
+        net = net.to(task.device)
         losses = _epochs(net, task, data, progress=progress)
     weights = {name: t.detach().cpu().numpy() for name, t in net.state_dict().items()}
     return weights, losses
+
+
+def places_of(net: nn.Module) -> nn.Embedding | None:
+    """The location embedding of a :class:`~xpermafrost.models.SequenceNet`."""
+    return net.embedding if isinstance(net, SequenceNet) else None
+
+
+def without_places(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights that do not belong to a location."""
+    return {name: values for name, values in weights.items() if name != "embedding.weight"}
+
+
+def start_from(net: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
+    """Known weights for all but the location embedding, which becomes 0."""
+    tensors = {name: torch.from_numpy(np.array(values)) for name, values in weights.items()}
+    places = places_of(net)
+    if places is not None:
+        tensors["embedding.weight"] = torch.zeros_like(places.weight)
+    net.load_state_dict(tensors)
+
+
+def _groups(net: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
+    """Weights with their learning rate."""
+    places = places_of(net)
+    own = [] if places is None or config.place_rate == 1.0 else [places.weight]
+    rest = [p for p in net.parameters() if not any(p is q for q in own)]
+    groups = [{"params": rest, "lr": config.learning_rate}]
+    if own:
+        groups.append({"params": own, "lr": config.learning_rate * config.place_rate})
+    return groups
 
 
 def _epochs(net: nn.Module, task: Task, data: TrainingData, *, progress: bool) -> np.ndarray:
@@ -233,10 +276,12 @@ def _epochs(net: nn.Module, task: Task, data: TrainingData, *, progress: bool) -
     training = torch.from_numpy(data.training)
     steps = -(-training.numel() // config.batch_size)
     optimizer = torch.optim.AdamW(
-        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        _groups(net, config), weight_decay=config.weight_decay, fused=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=config.learning_rate, total_steps=steps * config.epochs
+        optimizer,
+        max_lr=[group["lr"] for group in optimizer.param_groups],
+        total_steps=steps * config.epochs,
     )
     losses = np.full((2, config.epochs), np.nan)
     best, best_weights, since = np.inf, None, 0
@@ -246,7 +291,10 @@ def _epochs(net: nn.Module, task: Task, data: TrainingData, *, progress: bool) -
         for some in training[torch.randperm(training.numel(), generator=generator)].split(
             config.batch_size
         ):
-            loss = batches.loss(net, some)
+            hidden = None
+            if config.place_dropout:
+                hidden = torch.rand(some.numel(), generator=generator) < config.place_dropout
+            loss = batches.loss(net, some, hidden)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), config.clip)
@@ -285,11 +333,16 @@ class _Batches:
         self.validation = torch.from_numpy(data.validation)
         self.measure = LOSSES[loss]
 
-    def loss(self, net: nn.Module, some: torch.Tensor) -> torch.Tensor:
-        """Weighted mean loss over the known targets of some windows."""
+    def loss(
+        self, net: nn.Module, some: torch.Tensor, hidden: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Weighted mean loss over the known targets of some windows, places ``hidden`` or not."""
         some = some.to(self.rows.device)
         x = self.flat.index_select(0, self.rows[some]).view(-1, self.length, self.width)
-        error = self.measure(net(x, self.location[some]), self.target[some])
+        location = self.location[some]
+        if hidden is not None:
+            location = location.masked_fill(hidden.to(location.device), UNKNOWN)
+        error = self.measure(net(x, location), self.target[some])
         weight = self.weight[some]
         return (error * weight).sum() / weight.sum()
 

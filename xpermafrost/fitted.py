@@ -20,7 +20,7 @@ from ._checks import check_steps, choose, require_variables
 from .checkpoint import read_archive, write_archive
 from .errors import CheckpointError, DataError, DimensionError, ModelMismatchError, UnknownNameError
 from .features import SEASON_NAMES, build_features, needed_variables
-from .models import load_network
+from .models import UNKNOWN, load_network
 from .products import soil_temperature
 from .scaling import scale_features, unscale_target
 from .schema import FEATURE, LAYER, MEMBER, SCENARIO, TIME, layer_bounds, location_dims
@@ -105,7 +105,7 @@ class FittedModel:
     @property
     def id(self) -> str:
         """Architecture and a hash of data, seeds, options and training: used in provenance."""
-        parts = [self.info.get(key) for key in ("data_hash", "seeds", "config")]
+        parts = [self.info.get(key) for key in ("data_hash", "seeds", "config", "pretrain")]
         text = json.dumps([*parts, self.options], sort_keys=True, default=str)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
@@ -114,13 +114,18 @@ class FittedModel:
         """Names of the location dimensions."""
         return tuple(str(d) for d in location_dims(self.template))
 
+    @property
+    def portable(self) -> bool:
+        """Whether it answers for places that it has not learned: ``fit(places="any")``."""
+        return bool(self.info.get("places") == "any")
+
     def predict(
         self, ds: xr.Dataset, *, members: str = "mean", device: str = "cpu"
     ) -> xr.DataArray:
         """Predict soil temperature for every step that has a whole window before it.
 
         Computes dask arrays once. Locations are found by label: they may be permuted or
-        fewer than the model's.
+        fewer than the model's. A :attr:`portable` model takes any others for average ones.
 
         Parameters
         ----------
@@ -140,7 +145,7 @@ class FittedModel:
         Raises
         ------
         ModelMismatchError
-            If locations or layers are not the model's own.
+            If layers, or the locations of a model that is not portable, are not its own.
         MissingVariableError, UnitsError
             If a feature is missing or in other units.
         TimeAxisError
@@ -168,7 +173,9 @@ class FittedModel:
     ) -> xr.DataArray:
         """As :meth:`predict`, from features ``(location..., time, feature)`` already built."""
         scaler = self._at_locations(self.scaler, raw)
-        if len(self.location_dims) > 1:  # cells of a grid that it has not learned: water
+        if (
+            len(self.location_dims) > 1 and not self.portable
+        ):  # cells of a grid that it has not learned: water
             raw = raw.where(scaler["feature_min"].notnull().any("month").all(FEATURE))
         windows = make_windows(scale_features(raw, scaler), self.spec)
         layers = {str(n): c.variable for n, c in self.template.coords.items() if c.dims == (LAYER,)}
@@ -196,21 +203,6 @@ class FittedModel:
                 "select one: ds.sel(scenario='reference')."
             )
         check_steps(ds, self.spec.step, step=f"the model {self.name!r}")
-        given = tuple(str(d) for d in location_dims(ds[list(self.needs)]))
-        mine = self.location_dims
-        if set(mine) != set(given):
-            raise ModelMismatchError(
-                f"the model was fitted on locations {mine}; the data have {given}. "
-                "Reduce or sample them to the model's own locations first."
-            )
-        known, asked = location_index(self.template, mine), location_index(ds, mine)
-        index = known.get_indexer(asked)
-        if (index < 0).any():
-            raise ModelMismatchError(
-                f"the model knows the {mine} {known[:6].tolist()}; the data also have "
-                f"{asked[index < 0][:6].tolist()}. A model is not applied to places it has not "
-                "learned: select its own, or fit on these."
-            )
         if LAYER in ds.dims:
             want, found = layer_bounds(self.template), layer_bounds(ds)
             if want.shape != found.shape or not np.allclose(want, found, atol=1e-6):
@@ -218,38 +210,81 @@ class FittedModel:
                     f"the model was fitted on layers with bounds {want.tolist()} m; the data have "
                     f"{found.tolist()} m. A layer is known by its bounds, not by its number."
                 )
+        given = tuple(str(d) for d in location_dims(ds[list(self.needs)]))
+        mine = self.location_dims
+        if self.portable and set(mine) != set(given):
+            return np.full(int(np.prod([ds.sizes[d] for d in given])), UNKNOWN)
+        if set(mine) != set(given):
+            raise ModelMismatchError(
+                f"the model was fitted on locations {mine}; the data have {given}. "
+                "Reduce or sample them to the model's own locations first."
+            )
+        known, asked = location_index(self.template, mine), location_index(ds, mine)
+        index = known.get_indexer(asked)
+        if (index < 0).any() and not self.portable:
+            raise ModelMismatchError(
+                f"the model knows the {mine} {known[:6].tolist()}; the data also have "
+                f"{asked[index < 0][:6].tolist()}. A model is not applied to places it has not "
+                "learned: select its own, fit on these, or fit with places='any'."
+            )
         return index
 
-    def outside_training_range(self, ds: xr.Dataset) -> xr.DataArray:
-        """Share of inputs outside the range seen in training, ``(location..., time)`` in 0..1.
+    def outside_training_range(self, ds: xr.Dataset, *, by: str = "place") -> xr.DataArray:
+        """Share of inputs outside the range seen in training.
 
-        The range is that of each feature, location and calendar month over the training years;
-        the season, and features that never vary within a month, do not count.
+        The range is that of each feature, location and calendar month over the training years
+        (of all locations together, if the model is :attr:`portable`); the season, and features
+        that never vary within a month, do not count.
+
+        Parameters
+        ----------
+        ds : Dataset
+            As for :meth:`predict`.
+        by : {"place", "feature"}
+            The share of the features of a month, ``(location..., time)``; or of the months of
+            the window, ``(location..., time, feature)``. In 0..1, NaN where an input is missing.
         """
+        choose("share", by, ("place", "feature"))
         self.check_inputs(ds)
-        return self.outside_range(self.features(ds))
+        return self.outside_range(self.features(ds), by=by)
 
-    def outside_range(self, raw: xr.DataArray) -> xr.DataArray:
+    def outside_range(self, raw: xr.DataArray, *, by: str = "place") -> xr.DataArray:
         """As :meth:`outside_training_range`, from features already built."""
         scaler = self._at_locations(self.scaler, raw)
         low, high = scaler["feature_min"], scaler["feature_max"]
         slack = 1e-6 * (high - low)
-        varying = (high > low).any([*self.location_dims, "month"])
+        varying = (high > low).any([d for d in low.dims if d != FEATURE])
         varying &= ~varying[FEATURE].isin(SEASON_NAMES)  # it never leaves
         month = raw[TIME].dt.month
         low, high = (
             limit.sel(month=month).drop_vars("month") for limit in (low - slack, high + slack)
         )
         share = ((raw < low) | (raw > high)).where(raw.notnull())
-        share = share.isel({FEATURE: varying.values}).mean(FEATURE)
-        share = share.transpose(*self.location_dims, TIME)
+        share = share.isel({FEATURE: varying.values})
+        if by == "place":
+            share = share.mean(FEATURE).transpose(*location_dims(raw), TIME)
+        else:
+            share = share.transpose(*location_dims(raw), TIME, FEATURE)
+            share = share.rolling({TIME: self.spec.length}).mean()
+            share = share.shift({TIME: self.spec.horizon}) if self.spec.horizon else share
         return share.rename("outside_training_range").assign_attrs(
             long_name="share of inputs outside the range seen in training", units="1"
         )
 
     def _at_locations(self, state: xr.Dataset, like: xr.Dataset | xr.DataArray) -> xr.Dataset:
+        if self.portable:
+            return self._anywhere(state)
         picks = {d: like[d] for d in self.location_dims if d in state.dims}
         return state.sel(picks).drop_attrs(deep=True).assign_attrs(state.attrs)
+
+    def _anywhere(self, state: xr.Dataset) -> xr.Dataset:
+        """What is true of no place: norms, and the widest range of all places."""
+        own = {d for d in self.location_dims if d in state.dims}
+        kept = {n: da for n, da in state.data_vars.items() if not own & set(da.dims)}
+        if "feature_min" in state:
+            kept["feature_min"] = state["feature_min"].min(self.location_dims)
+            kept["feature_max"] = state["feature_max"].max(self.location_dims)
+        return xr.Dataset(kept, attrs=state.attrs)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the model to one file, without pickle; see :func:`load_model`.

@@ -23,7 +23,7 @@ from ._checks import (
 )
 from .errors import DataError, LeakageError, PermafrostWarning, TimeAxisError
 from .features import build_features, feature_statistics, needed_variables
-from .scaling import fit_scaler, scale_features, scale_target
+from .scaling import NORMS, fit_scaler, scale_features, scale_target
 from .schema import (
     FEATURE,
     LAYER,
@@ -108,6 +108,7 @@ def prepare(
     transform: str,
     validation_years: int = 0,
     recency_years: float | None = None,
+    norms: xr.Dataset | None = None,
 ) -> Prepared:
     """Features, Scaler and windows of a reference Dataset; statistics from training months only.
 
@@ -120,6 +121,9 @@ def prepare(
         See :func:`training_period`.
     transform, validation_years, recency_years
         See :class:`xpermafrost.TrainingConfig`.
+    norms : Dataset, optional
+        Means and standard deviations of features and target that a pretrained network expects,
+        in the place of those of the training months.
     """
     require_variables(ds, ("tsl", *needed_variables(spec.features)), step="fit")
     check_steps(ds, spec.step, step="fit")
@@ -144,6 +148,8 @@ def prepare(
         weight=None if recency_years is None else weight.sel(period),
         step=spec.step,
     )
+    if norms is not None:
+        scaler = scaler.assign({name: norms[name].variable for name in NORMS})
     scaler = scaler.assign(
         feature_min=raw.sel(period).groupby("time.month").min(TIME),
         feature_max=raw.sel(period).groupby("time.month").max(TIME),

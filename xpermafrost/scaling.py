@@ -12,6 +12,9 @@ from .schema import FEATURE, LAYER, TIME, location_dims
 
 TARGET_TRANSFORMS = ("raw", "residual")
 
+#: What centres and scales: the same for all locations, by feature or by layer.
+NORMS = ("feature_mean", "feature_std", "target_mean", "target_std")
+
 
 def fit_scaler(
     features: xr.DataArray,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,17 +12,27 @@ import torch
 import xarray as xr
 from torch import nn
 
-from ._checks import choose
+from ._checks import choose, require_variables
 from ._training_loop import Result, Task, TrainingConfig, run_tasks
 from .errors import DataError
 from .experiment import reference_of
 from .features import default_features
 from .fitted import FittedModel
-from .models import MODELS, load_network
+from .models import MODELS, SequenceNet, load_network
 from .preparation import Period, Prepared, prepare
+from .schema import LAYER, layer_bounds
 from .windows import WindowSpec
 
+if TYPE_CHECKING:
+    from .pretraining import Pretrained
+
 __all__ = ["TrainingConfig", "fit", "fit_many"]
+
+#: What ``pretrain`` may be, beside a Dataset and None.
+CHOICES = ("auto", "column")
+
+#: Least share of windows whose place is hidden, where any place is to be answered for.
+HIDDEN = 0.5
 
 
 def fit(
@@ -37,6 +48,8 @@ def fit(
     seed: int = 0,
     config: TrainingConfig | None = None,
     options: Mapping[str, Any] | None = None,
+    pretrain: xr.Dataset | str | None = "auto",
+    places: str = "own",
     device: str = "cpu",
     jobs: int | None = None,
     progress: bool | None = None,
@@ -66,6 +79,17 @@ def fit(
     config : TrainingConfig, optional
     options : mapping, optional
         Options of the architecture, such as ``{"hidden": 128}``.
+    pretrain : "auto", "column", Dataset or None
+        What the network learns first, in climates warmer than the reference: the soil column
+        under climates and soils drawn at random, or a climate model (a Dataset with ``tsl``, or
+        an experiment Dataset with ``tsl_esm``) through its scenarios. Then it is tuned on the
+        reference. "auto": the column, where the weights that come with the package fit: monthly
+        data with ``tas`` and ``snd`` on the layers of ERA5-Land, and features, length, horizon,
+        config and options left at their defaults; else None. With "column" and other features,
+        layers or options it is pretrained now, which takes minutes, with a warning, and kept.
+    places : {"own", "any"}
+        "any": a network that also answers for places it has not learned, as for the average
+        soil. Their difference from the average it cannot know.
     device : str
         torch device.
     jobs : int, optional
@@ -76,6 +100,7 @@ def fit(
     Returns
     -------
     FittedModel
+        ``info["pretrain"]`` tells what it was pretrained on.
 
     Raises
     ------
@@ -101,6 +126,8 @@ def fit(
         seed=seed,
         config=config,
         options=options,
+        pretrain=pretrain,
+        places=places,
         device=device,
         jobs=jobs,
         progress=progress,
@@ -121,39 +148,159 @@ def fit_many(
     seed: int = 0,
     config: TrainingConfig | None = None,
     options: Mapping[str, Any] | None = None,
+    pretrain: xr.Dataset | str | None = "auto",
+    places: str = "own",
     device: str = "cpu",
     jobs: int | None = None,
     progress: bool | None = None,
 ) -> list[FittedModel]:
     """Train several networks on the same windows, side by side; parameters as :func:`fit`."""
     names = [_register(model) for model in models]
-    config = config or TrainingConfig()
+    choose("places", places, ("own", "any"))
     ds = reference_of(ds, every=step)
-    spec = WindowSpec(
-        length=length,  # type: ignore[arg-type]
-        horizon=horizon,
-        features=tuple(features or default_features(ds, step=step)),
-        step=step,
+    asked = _Asked(
+        spec=WindowSpec(
+            length=length,  # type: ignore[arg-type]
+            horizon=horizon,
+            features=tuple(features or ()),
+            step=step,
+        ),
+        options=dict(options or {}),
+        config=config,
+        seeds=range(seed, seed + members),
+        train=train,
+        places=places,
+        device=device,
+        jobs=jobs,
+        progress=progress,
     )
+    first: dict[str, xr.Dataset | str | None] = dict.fromkeys(names, pretrain)
+    if isinstance(pretrain, str) and choose("pretraining", pretrain, CHOICES) == "auto":
+        first = {name: "column" if _usual(ds, asked, name) else None for name in names}
+    made = {
+        name: _tune(ds, asked, name, lessons)
+        for name, lessons in first.items()
+        if lessons is not None
+    }
+    rest = [name for name in names if name not in made]
+    if rest:
+        made.update(zip(rest, _train(ds, asked, dict.fromkeys(rest)), strict=True))
+    return [made[name] for name in names]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What the caller of :func:`fit_many` typed."""
+
+    spec: WindowSpec
+    options: dict[str, Any]
+    config: TrainingConfig | None
+    seeds: range
+    train: Period | str | None
+    places: str
+    device: str
+    jobs: int | None
+    progress: bool | None
+
+
+def _usual(ds: xr.Dataset, asked: _Asked, name: str) -> bool:
+    """Whether nothing but the settings of shipped weights was asked for."""
+    from .pretraining import FEATURES, ships
+
+    if asked.config is not None or asked.spec.features or not {"tas", "snd", "tsl"} <= set(ds):
+        return False
+    if LAYER not in ds.dims:
+        return False  # said where the target is looked at
+    spec = replace(asked.spec, features=FEATURES)
+    return ships(name, spec, layer_bounds(ds), asked.options)
+
+
+def _tune(ds: xr.Dataset, asked: _Asked, name: str, pretrain: xr.Dataset | str) -> FittedModel:
+    """Pretrain ``name``, or take shipped weights, and tune it on the reference."""
+    from .pretraining import FEATURES, TUNING, pretrained
+
+    require_variables(ds, ("tsl",), step="fit")
+    spec = asked.spec
+    if not spec.features:
+        own = default_features(pretrain, step=spec.step) if isinstance(pretrain, xr.Dataset) else ()
+        here = default_features(ds, step=spec.step)
+        spec = replace(spec, features=tuple(n for n in here if n in own) or FEATURES)
+    config = asked.config or TUNING
+    if config.target != "raw":
+        raise DataError(
+            f"a pretrained network answers with the temperature itself; target={config.target!r} "
+            "differs from place to place. Type target='raw', or pretrain=None."
+        )
+    start = pretrained(
+        name,
+        spec,
+        layer_bounds(ds),
+        pretrain=pretrain,
+        options=asked.options,
+        seed=asked.seeds[0],
+        device=asked.device,
+        progress=asked.progress,
+    )
+    asked = replace(asked, spec=spec, config=config)
+    return _train(ds, asked, {name: start})[0]
+
+
+def _train(
+    ds: xr.Dataset, asked: _Asked, starts: Mapping[str, Pretrained | None]
+) -> list[FittedModel]:
+    """Train every member of every network, from ``starts`` of one set of norms, or from chance."""
+    config = asked.config or TrainingConfig()
+    spec = asked.spec
+    if not spec.features:
+        spec = replace(spec, features=default_features(ds, step=spec.step))
+    if asked.places == "any":
+        _can_hide_places(list(starts))
+        config = replace(config, place_dropout=max(config.place_dropout, HIDDEN))
+    start = next(iter(starts.values()))
     prepared = prepare(
         ds,
         spec,
-        train=train,
+        train=asked.train,
         transform=config.target,
         validation_years=config.validation_years,
         recency_years=config.recency_years,
+        norms=None if start is None else start.norms,
     )
+    if asked.places == "any":
+        _nothing_of_places(prepared)
     tasks = [
-        Task(name, seed + k, dict(options or {}), config, device)
-        for name in names
-        for k in range(members)
+        Task(name, seed, asked.options, config, asked.device, None if one is None else one.weights)
+        for name, one in starts.items()
+        for seed in asked.seeds
     ]
-    results = run_tasks(tasks, prepared, jobs=jobs, progress=progress)
-    groups = [results[i * members : (i + 1) * members] for i in range(len(names))]
-    return [
-        _fitted(name, group, prepared, dict(options or {}), config, seed)
-        for name, group in zip(names, groups, strict=True)
-    ]
+    results = run_tasks(tasks, prepared, jobs=asked.jobs, progress=asked.progress)
+    made = []
+    for number, (name, one) in enumerate(starts.items()):
+        group = results[number * len(asked.seeds) : (number + 1) * len(asked.seeds)]
+        info = {"pretrain": None if one is None else one.info, "places": asked.places}
+        made.append(_fitted(name, group, prepared, asked.options, config, asked.seeds[0], info))
+    return made
+
+
+def _can_hide_places(names: Sequence[str]) -> None:
+    for name in names:
+        builder = MODELS[name]
+        if not (isinstance(builder, type) and issubclass(builder, SequenceNet)):
+            raise DataError(
+                f"places='any' needs a network that can hide its places, an xp.models.SequenceNet; "
+                f"{name!r} is none. Derive it from there, or type places='own'."
+            )
+
+
+def _nothing_of_places(prepared: Prepared) -> None:
+    """Raise unless nothing but the embedding belongs to a place."""
+    residual = prepared.scaler.attrs["transform"] == "residual"
+    if residual or prepared.statistics.data_vars:
+        what = "target='residual'" if residual else "an anomaly, memory or signal among features"
+        raise DataError(
+            f"{what} needs the climatology of a place, which an unknown place has not. Leave it "
+            "out, or type places='own'."
+        )
 
 
 def _register(model: str | type[nn.Module]) -> str:
@@ -175,6 +322,7 @@ def _fitted(
     options: dict[str, Any],
     config: TrainingConfig,
     seed: int,
+    info: dict[str, Any],
 ) -> FittedModel:
     nets = [
         load_network(
@@ -199,6 +347,7 @@ def _fitted(
     )
     info = {
         **prepared.info,
+        **info,
         "torch": torch.__version__,
         "seeds": [seed + k for k in range(len(nets))],
         "config": {**vars(config)},

@@ -1,6 +1,14 @@
 """The five sequence networks of the first study, and the registry for your own."""
 
-from .base import EMBEDDING, MODELS, SequenceNet, build_model, load_network, register_model
+from .base import (
+    EMBEDDING,
+    MODELS,
+    UNKNOWN,
+    SequenceNet,
+    build_model,
+    load_network,
+    register_model,
+)
 from .bilstm import BiLSTM
 from .conv1dlstm import Conv1DLSTM
 from .gru import GRU
@@ -18,6 +26,7 @@ __all__ = [
     "SequenceNet",
     "TCN",
     "Transformer",
+    "UNKNOWN",
     "build_model",
     "load_network",
     "register_model",

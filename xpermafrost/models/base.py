@@ -15,6 +15,9 @@ from ..errors import DataError, unknown_name
 #: Size of the learned location embedding.
 EMBEDDING = 4
 
+#: Number of a location that was not learned.
+UNKNOWN = -1
+
 
 class SequenceNet(nn.Module):
     """A sequence encoder between a location embedding and a linear head.
@@ -56,8 +59,11 @@ class SequenceNet(nn.Module):
         raise NotImplementedError  # each architecture has its own
 
     def forward(self, x: torch.Tensor, location: torch.Tensor) -> torch.Tensor:
-        """Scaled temperatures ``(batch, layer)`` from ``(batch, time, feature)`` and places."""
-        place = self.embedding(location)
+        """Scaled temperatures ``(batch, layer)`` from ``(batch, time, feature)`` and places.
+
+        An :data:`UNKNOWN` place has the embedding 0.
+        """
+        place = self.embedding(location.clamp(min=0)) * (location != UNKNOWN).unsqueeze(1)
         steps = place.unsqueeze(1).expand(-1, x.shape[1], -1)
         code = self.encode(torch.cat([x, steps], dim=2))
         return self.head(torch.cat([self.dropout(code), place], dim=1))
