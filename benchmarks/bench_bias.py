@@ -1,18 +1,26 @@
 """Quantile mapping against xsdba and against numpy's quantile and interp, in one process.
 
 ``python -m benchmarks.bench_bias`` (a quarter of the grid), ``--size full`` (3012 months of
-60 x 120 cells), ``--size quick``. Every contender trains and adjusts the same series; they
-take turns, and medians are compared, so that a busy machine slows all of them alike.
+60 x 120 cells), ``--size daily`` (30 years of 400 cells), ``--size bands`` (six bands, three runs,
+six variables), ``--size quick``. Every contender trains and adjusts the same series; they
+take turns, and medians are compared, so that a busy machine slows all of them alike; the time
+of all processors together is printed too. ``--size store`` adjusts 1.2 GB from zarr to zarr in a
+process of its own and prints its largest memory above that after import.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
+import sys
+import tempfile
+import threading
 import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import cftime
 import numpy as np
@@ -20,14 +28,23 @@ import xarray as xr
 
 from xpermafrost.bias import adjust, train
 
-SIZES = {"quick": (360, 6, 12), "quarter": (3012, 30, 60), "full": (3012, 60, 120)}
+SIZES = {
+    "quick": (360, 6, 12),
+    "quarter": (3012, 30, 60),
+    "full": (3012, 60, 120),
+    "daily": (10950, 20, 20),
+}
 QUANTILES = 50
 
 
 def make(shape: tuple[int, int, int], seed: int) -> xr.DataArray:
-    """Monthly temperature-like float32 on mid-month stamps (those that suit xsdba)."""
+    """Temperature-like float32; months on mid-month stamps (those that suit xsdba), else days."""
     months = np.arange(shape[0])
-    stamps = [cftime.Datetime360Day(1850 + m // 12, m % 12 + 1, 15) for m in months]
+    if shape[0] > 10_000:
+        stamps = xr.date_range("1971-01-01", periods=shape[0], calendar="noleap", use_cftime=True)
+        months = months * 12 / 365
+    else:
+        stamps = [cftime.Datetime360Day(1850 + m // 12, m % 12 + 1, 15) for m in months]
     values = np.random.default_rng(seed).normal(size=shape).astype("float32")
     values += (265 + seed - 12 * np.cos(months / 6 * np.pi)).astype("float32")[:, None, None]
     coords = {"time": xr.CFTimeIndex(stamps)}
@@ -39,13 +56,14 @@ def numpy_loop(ref: xr.DataArray, hist: xr.DataArray, sim: xr.DataArray) -> np.n
     nodes = (np.arange(QUANTILES) + 0.5) / QUANTILES
     r, h, x = (da.values.reshape(da.sizes["time"], -1) for da in (ref, hist, sim))
     out = np.empty_like(x)
-    for month in range(12):
-        ref_q = np.quantile(r[month::12], nodes, axis=0)
-        hist_q = np.quantile(h[month::12], nodes, axis=0)
+    for month in range(1, 13):
+        rows = ref.time.dt.month.values == month
+        ref_q = np.quantile(r[rows], nodes, axis=0)
+        hist_q = np.quantile(h[rows], nodes, axis=0)
         af = ref_q - hist_q
         for cell in range(x.shape[1]):
-            column = x[month::12, cell]
-            out[month::12, cell] = column + np.interp(column, hist_q[:, cell], af[:, cell])
+            column = x[rows, cell]
+            out[rows, cell] = column + np.interp(column, hist_q[:, cell], af[:, cell])
     return out.reshape(sim.shape)
 
 
@@ -62,11 +80,11 @@ def through_xsdba(name: str, interp: str) -> Callable[..., np.ndarray]:
     return run
 
 
-def ours(method: str, window: int | None = None) -> Callable[..., np.ndarray]:
+def ours(method: str, window: int | None = None, group: str = "month") -> Callable[..., np.ndarray]:
     """Train and adjust by the built-in kernel."""
 
     def run(ref: xr.DataArray, hist: xr.DataArray, sim: xr.DataArray) -> np.ndarray:
-        trained = train(ref, hist, method=method, nquantiles=QUANTILES)
+        trained = train(ref, hist, method=method, group=group, nquantiles=QUANTILES)
         return adjust(trained, sim, window_years=window).values
 
     return run
@@ -76,6 +94,7 @@ CONTENDERS: dict[str, Callable[[], Callable[..., np.ndarray]]] = {
     "ours eqm": lambda: ours("eqm"),
     "ours qdm, 30-year window": lambda: ours("qdm", 30),
     "ours qdm, whole series": lambda: ours("qdm"),
+    "ours dqm, 30-year window": lambda: ours("dqm", 30),
     "numpy quantile + interp": lambda: numpy_loop,
     "xsdba eqm nearest": lambda: through_xsdba("EmpiricalQuantileMapping", "nearest"),
     "xsdba qdm nearest": lambda: through_xsdba("QuantileDeltaMapping", "nearest"),
@@ -91,32 +110,133 @@ def peak_mib(run: Callable[[], object]) -> float:
     return peak / 2**20
 
 
+def bands(years: int = 251) -> float:
+    """Seconds to train and adjust six variables of six bands in three runs."""
+    shape = (12 * years, 6, 1)
+    refs, hists = ([make(shape, seed) for seed in range(k, k + 6)] for k in (0, 6))
+    begin = time.perf_counter()
+    for ref, hist in zip(refs, hists, strict=True):
+        trained = train(ref, hist)
+        for _ in range(3):
+            adjust(trained, hist)
+    return time.perf_counter() - begin
+
+
+def resident_mib() -> float:
+    """Memory of this process [MiB]."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 2**20
+
+
+def make_stores(folder: Path) -> None:
+    """Zarr of 40 years for training and 1.2 GB to adjust, in chunks of 400 places."""
+    import dask.array as da
+
+    for seed, (name, steps) in enumerate({"ref": 480, "hist": 480, "sim": 3012}.items()):
+        values = da.random.default_rng(seed).normal(
+            265.0 + seed, 5.0, size=(steps, 250, 400), chunks=(steps, 10, 40)
+        )
+        stamps = xr.date_range(
+            "1850-01" if steps > 480 else "1971-01",
+            periods=steps,
+            freq="MS",
+            calendar="noleap",
+            use_cftime=True,
+        )
+        array = xr.DataArray(
+            values.astype("float32"),
+            {"time": stamps},
+            ("time", "lat", "lon"),
+            name="tas",
+            attrs={"units": "K"},
+        )
+        array.to_dataset().to_zarr(folder / name, consolidated=False)
+
+
+def adjust_store(folder: Path) -> None:
+    """Train and adjust from zarr to zarr, one block at a time; print the largest memory."""
+    import dask
+    import zarr  # noqa: F401
+
+    import xpermafrost._bias_arrays  # noqa: F401
+
+    ref, hist, sim = (
+        xr.open_zarr(folder / name, chunks={}, consolidated=False).tas
+        for name in ("ref", "hist", "sim")
+    )
+    before, largest, done = resident_mib(), [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.01):
+            largest[0] = max(largest[0], resident_mib())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    begin = time.perf_counter()
+    with dask.config.set(scheduler="single-threaded"):
+        out = adjust(train(ref, hist), sim)
+        out.to_dataset().to_zarr(folder / "out", consolidated=False)
+    seconds = time.perf_counter() - begin
+    done.set()
+    watcher.join()
+    print(
+        f"zarr to zarr, {sim.nbytes / 1e9:.1f} GB: {seconds:.1f} s, "
+        f"{largest[0] - before:.0f} MiB above {before:.0f} MiB after import"
+    )
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", choices=SIZES, default="quarter")
+    parser.add_argument("--size", choices=[*SIZES, "bands", "store"], default="quarter")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
+    if args.folder:
+        adjust_store(args.folder)
+    elif args.size == "store":
+        with tempfile.TemporaryDirectory() as folder:
+            make_stores(Path(folder))
+            again = [sys.executable, "-m", "benchmarks.bench_bias", "--folder", folder]
+            subprocess.run(again, check=True)
+    elif args.size == "bands":
+        bands(2)  # compiles
+        print(f"six bands, six variables, three runs of 251 years: {bands():.2f} s")
+    else:
+        compare(args.size, args.rounds)
+
+
+def compare(size: str, rounds: int) -> None:
+    """All contenders in turns on one size."""
     small = [make(SIZES["quick"], seed) for seed in range(3)]
-    data = [make(SIZES[args.size], seed) for seed in range(3)]
+    data = [make(SIZES[size], seed) for seed in range(3)]
     runs = {name: build() for name, build in CONTENDERS.items()}
+    if size == "daily":
+        small = [da.isel(time=slice(1095), lat=slice(2), lon=slice(2)) for da in data]
+        runs["ours qdm, 31 days"] = ours("qdm", None, "dayofyear")
     for run in runs.values():
         run(*small)  # compiles
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(args.rounds):
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    for _ in range(rounds):
         for name, run in runs.items():
-            begin = time.perf_counter()
+            begin = time.perf_counter(), time.process_time()
             run(*data)
-            seconds[name].append(time.perf_counter() - begin)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    print(f"{'x'.join(map(str, SIZES[args.size]))} float32, {QUANTILES} quantiles, 12 months")
-    print(f"{'':28}{'s':>8}{'/ours eqm':>11}{'/ours qdm':>11}{'peak MiB':>10}")
-    for name, median in medians.items():
+            end = time.perf_counter(), time.process_time()
+            seconds[name].append((end[0] - begin[0], end[1] - begin[1]))
+    wall, cpu = (
+        {name: statistics.median(each[k] for each in values) for name, values in seconds.items()}
+        for k in (0, 1)
+    )
+    print(f"{'x'.join(map(str, SIZES[size]))} float32, {QUANTILES} quantiles, 12 months")
+    print(f"{'':28}{'s':>8}{'/ours qdm':>11}{'cpu s':>8}{'/ours qdm':>11}{'peak MiB':>10}")
+    base = "ours qdm, whole series"
+    for name in runs:
         peak = peak_mib(lambda run=runs[name]: run(*data))  # type: ignore[misc]
         print(
-            f"{name:28}{median:8.3f}{median / medians['ours eqm']:11.1f}"
-            f"{median / medians['ours qdm, whole series']:11.1f}{peak:10.0f}"
+            f"{name:28}{wall[name]:8.3f}{wall[name] / wall[base]:11.1f}"
+            f"{cpu[name]:8.3f}{cpu[name] / cpu[base]:11.1f}{peak:10.0f}",
+            flush=True,
         )
 
 

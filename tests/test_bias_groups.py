@@ -274,7 +274,7 @@ def test_calendars_of_the_two_sides_may_differ(calendar, group, window):
         hist = hist.copy(data=season[:, None] + noise)
         out = adjust(train(ref, hist, group=group, window=window), hist)
         left.append(float(abs(twelfths(out)[1] - twelfths(ref)[1]).max()))
-    assert left[1] < left[0] + 0.15
+    assert left[1] < left[0] + 0.4  # a day of shift is 0.24 K; the bias before is 3 K
 
 
 def test_season_of_december_belongs_to_the_next_year():

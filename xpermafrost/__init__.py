@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from . import physics as physics
     from . import plot as plot
     from . import recipes as recipes
-    from .attributions import group_features, importance, to_shap
     from .adjustment_tables import adjustment_report
+    from .attributions import group_features, importance, to_shap
     from .baselines import BASELINES, fit_baseline
     from .concentrations import ghg_concentrations, with_concentrations
     from .consistency import make_consistent
@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from .hybrid import fit_hybrid, fit_persistence, load_model
     from .models import MODELS, register_model
     from .multivariate import adjust_multivariate
+    from .perfect_model import perfect_model_experiment
     from .polygons import Polygons
     from .projection import project
+    from .recursive import project_recursive
     from .region_files import as_regions
     from .regions import LatitudeBands, alaska_bands, reduce, region_weights
     from .regridding import make_grid, regrid, regrid_weights
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from .soil_water import split_soil_water
     from .sources import identify, open_cmip, open_dataset, open_raw, standardize
     from .training import TrainingConfig, fit
+    from .unseen_places import space_for_time
     from .validation import validate
     from .windows import WindowSpec
 
@@ -64,8 +67,8 @@ _HOMES = {
     "TrainingConfig": "training",
     "VARIABLES": "schema",
     "WindowSpec": "windows",
-    "adjust_scenarios": "forcing",
     "adjust_multivariate": "multivariate",
+    "adjust_scenarios": "forcing",
     "adjustment_report": "adjustment_tables",
     "alaska_bands": "regions",
     "anomalies": "ensembles",
@@ -94,8 +97,10 @@ _HOMES = {
     "open_cmip": "sources",
     "open_dataset": "sources",
     "open_raw": "sources",
+    "perfect_model_experiment": "perfect_model",
     "period_means": "ensembles",
     "project": "projection",
+    "project_recursive": "recursive",
     "reduce": "regions",
     "region_weights": "regions",
     "register_model": "models",
@@ -103,6 +108,7 @@ _HOMES = {
     "regrid_weights": "regridding",
     "remap_layers": "depth",
     "scoreboard": "evaluation",
+    "space_for_time": "unseen_places",
     "split_soil_water": "soil_water",
     "split_spread": "ensembles",
     "standardize": "sources",
@@ -128,8 +134,8 @@ __all__ = [
     "TrainingConfig",
     "VARIABLES",
     "WindowSpec",
-    "adjust_scenarios",
     "adjust_multivariate",
+    "adjust_scenarios",
     "adjustment_report",
     "alaska_bands",
     "anomalies",
@@ -161,10 +167,12 @@ __all__ = [
     "open_cmip",
     "open_dataset",
     "open_raw",
+    "perfect_model_experiment",
     "period_means",
     "physics",
     "plot",
     "project",
+    "project_recursive",
     "recipes",
     "reduce",
     "region_weights",
@@ -173,6 +181,7 @@ __all__ = [
     "regrid_weights",
     "remap_layers",
     "scoreboard",
+    "space_for_time",
     "split_soil_water",
     "split_spread",
     "standardize",
