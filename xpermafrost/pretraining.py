@@ -61,7 +61,7 @@ FEATURES = ("tas", "snd", *SEASON["month"])
 SPEC = WindowSpec(features=FEATURES)
 
 #: Networks whose weights come with the package.
-NAMES = ("gru", "tcn", "conv1dlstm")
+NAMES = ("gru", "bilstm", "tcn", "transformer", "conv1dlstm")
 
 #: How a network learns from the column, and how it is tuned afterwards.
 SCHOOLING = TrainingConfig(
