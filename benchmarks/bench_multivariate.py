@@ -82,9 +82,8 @@ def main() -> None:
     )
     begin = time.perf_counter()
     mbcn = xp.adjust_multivariate(reference, training, runs, variables=names)
-    print(
-        f"MBCn of {len(names)} variables, {len(NAMES)} scenarios: {time.perf_counter() - begin:.0f} s"
-    )
+    took = time.perf_counter() - begin
+    print(f"MBCn of {len(names)} variables, {len(NAMES)} scenarios: {took:.0f} s")
 
     span = {"time": slice(*[str(reference["time"].values[k])[:7] for k in (0, -1)])}
     before = training.sel(span)
