@@ -71,6 +71,7 @@ def main() -> None:
     reference = reference_of(ds)
     models = [xp.fit_baseline("column", ds), ds.permafrost.fit("gru", members=3, progress=False)]
     needed = dict.fromkeys(v for m in models for v in needed_variables(m.spec.features))
+    needed.update(dict.fromkeys(("pr", "prsn")))
     names = [v for v in needed if "time" in reference[v].dims]
     qdm = scenario_forcing(ds, list(NAMES), variables=list(needed))
     years = slice(str(reference["time"].dt.year.values[0]), None)
