@@ -61,7 +61,7 @@ FEATURES = ("tas", "snd", *SEASON["month"])
 SPEC = WindowSpec(features=FEATURES)
 
 #: Networks whose weights come with the package.
-NAMES = ("gru",)
+NAMES = ("gru", "tcn", "conv1dlstm")
 
 #: How a network learns from the column, and how it is tuned afterwards.
 SCHOOLING = TrainingConfig(
@@ -147,8 +147,11 @@ def pretrained(
         scenarios are learned one beside the other.
     options : mapping, optional
         Of the architecture.
-    seed, device, progress
-        See :func:`xpermafrost.fit`; the shipped weights are of seed 0.
+    seed : int
+        Of the pretraining; :func:`xpermafrost.fit` leaves it at that of the shipped weights,
+        whatever its own.
+    device, progress
+        See :func:`xpermafrost.fit`.
 
     Returns
     -------

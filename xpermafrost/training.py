@@ -237,7 +237,6 @@ def _tune(ds: xr.Dataset, asked: _Asked, name: str, pretrain: xr.Dataset | str) 
         layer_bounds(ds),
         pretrain=pretrain,
         options=asked.options,
-        seed=asked.seeds[0],
         device=asked.device,
         progress=asked.progress,
     )
