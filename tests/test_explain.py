@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -243,7 +245,8 @@ def test_of_a_linear_network_they_are_weight_times_departure(reference, quick):
     np.testing.assert_allclose(out["attribution"], expected, atol=2e-4)
 
 
-def test_planted_relations_are_found_in_a_trained_network():
+@pytest.mark.parametrize("name", list(MODELS))
+def test_planted_relations_are_found_in_a_trained_network(name):
     rng = np.random.default_rng(0)
     ds = testing.canonical(years=40)[["tas", "snd", "rlds", "tsl"]]
     noise = {n: rng.normal(size=ds["tas"].shape) for n in ("tas", "snd", "rlds")}
@@ -257,11 +260,11 @@ def test_planted_relations_are_found_in_a_trained_network():
     )
     model = fit(
         ds,
-        "gru",
+        name,
         length=4,
         features=["tas", "snd", "rlds"],
         config=xp.TrainingConfig(epochs=25, target="raw"),
-        options={"hidden": 32, "dropout": 0.0},
+        options={"width" if name == "transformer" else "hidden": 32, "dropout": 0.0},
         jobs=1,
         progress=False,
     )
@@ -469,6 +472,9 @@ def test_what_is_no_model_is_refused(reference):
     with pytest.raises(DataError, match=r"got str. Fit first: gru = ds.permafrost.fit\('gru'\)"):
         explain("gru", reference)
     trend = xp.fit_baseline("trend", reference)
+    joined = SimpleNamespace(model=None)  # as a model with a correction on top has
+    with pytest.raises(DataError, match=r"Explain the network in it: explain\(m.model, ds\)"):
+        explain(joined, reference)
     with pytest.raises(DataError, match=r"no attributions for the baseline 'trend'.*'ridge'"):
         explain(trend, reference)
 

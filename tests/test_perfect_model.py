@@ -15,6 +15,7 @@ from xpermafrost.errors import (
     DimensionError,
     LeakageError,
     MissingVariableError,
+    PermafrostWarning,
     ScenarioError,
     UnknownNameError,
 )
@@ -294,6 +295,16 @@ def test_a_scenario_without_soil_is_left_out(world):
 def test_a_model_of_the_real_record_is_refused(world, world_gru):
     with pytest.raises(DataError, match="is fitted on that run"):
         evaluate(world, world_gru, protocol="perfect-model", test=FUTURE)
+
+
+def test_lessons_from_a_climate_model_are_warned_of(world, quick):
+    own = perfect_model_experiment(world, train=PAST)
+    ready = fit(own, "gru", train="all", config=quick, length=6, **SMALL)
+    ready.info["pretrain"] = {"source": "column"}
+    perfect_model(world, ready, **QUICK)  # no warning
+    ready.info["pretrain"] = {"source": "climate model"}
+    with pytest.warns(PermafrostWarning, match="'gru' was pretrained on a climate model"):
+        perfect_model(world, ready, **QUICK)
 
 
 def test_days_are_refused(world):

@@ -23,7 +23,7 @@ from .schema import SCENARIO, TIME, name_axis
 #: A raw difference below this many standard errors is weather, and its ratio meaningless.
 MIN_SIGNAL = 2.0
 #: Mid-term and long term of the sixth assessment report of the IPCC.
-HORIZONS: tuple[Period, ...] = (("2041", "2060"), ("2081", "2100"))
+HORIZONS: tuple[tuple[str, str], ...] = (("2041", "2060"), ("2081", "2100"))
 #: Kept shares below this are warned about.
 MIN_KEPT = 0.9
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from ._bias_divergence import HORIZONS, divergence_preserved
-from ._bias_inputs import Period, kind_of, parse_period, span_text
+from ._bias_inputs import kind_of, parse_period, span_text
 from ._checks import choose, month_index, require_dims
 from ._scenario_runs import forcing_of
 from .errors import TimeAxisError
 from .experiment import reference_of, scenarios_of
 from .forcing import _extension as extension
 from .forcing import adjust_scenarios
+from .preparation import Period
 from .schema import FREEZING_POINT, SCENARIO, TIME, name_axis
 
 #: Probabilities of the quantile-quantile table.
@@ -106,18 +106,20 @@ def adjustment_report(
     choose("adjustment method", method, ("qdm", "eqm", "dqm", "scaling", "none"))
     known = scenarios_of(ds)
     wanted = known if scenario is None else [scenario] if isinstance(scenario, str) else scenario
-    reference = reference_of(ds)
-    if variables is None:
-        variables = [str(n) for n in adjust_scenarios(ds, method="none").data_vars]
+    raw = adjust_scenarios(ds, variables, method="none")
+    names = [str(n) for n in raw.data_vars]
     # the diagnostics of the training period are those of the run that it was trained on
-    extend = extend or extension(ds, list(variables))
-    options: dict[str, Any] = {"extend": extend, "reference_period": reference_period}
-    options["scenario"] = list(dict.fromkeys([*wanted, extend]))
-    sides = {
-        "raw": adjust_scenarios(ds, variables, method="none", **options),
-        "adjusted": adjust_scenarios(ds, variables, method=method, **options),
-    }
-    reference = reference[list(variables)].compute()
+    extend = extend or extension(ds, names)
+    adjusted = adjust_scenarios(
+        ds,
+        names,
+        scenario=list(dict.fromkeys([*wanted, extend])),
+        method=method,
+        reference_period=reference_period,
+        extend=extend,
+    )
+    sides = {"raw": raw.sel({SCENARIO: adjusted[SCENARIO]}), "adjusted": adjusted}
+    reference = reference_of(ds)[names].compute()
     training = _training(reference, sides["raw"], reference_period)
     inside = {"reference": _take(reference, training)}
     for key, side in sides.items():

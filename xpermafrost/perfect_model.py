@@ -7,6 +7,7 @@ forcing and truth come from one world, and nothing is adjusted.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -24,7 +25,14 @@ from ._protocols import (
     window_spec,
 )
 from .ensembles import annual_means
-from .errors import DataError, DimensionError, LeakageError, MissingVariableError, ScenarioError
+from .errors import (
+    DataError,
+    DimensionError,
+    LeakageError,
+    MissingVariableError,
+    PermafrostWarning,
+    ScenarioError,
+)
 from .experiment import choose_scenarios, combine, reference_of, scenarios_of, series_of
 from .features import needed_variables
 from .fitted import Predictor
@@ -237,6 +245,11 @@ def perfect_model(
         If a model was fitted on months that are scored.
     DataError, MissingVariableError, ScenarioError
 
+    Warns
+    -----
+    PermafrostWarning
+        If a model was pretrained on a climate model, which may be the one that is scored.
+
     Examples
     --------
     >>> from xpermafrost.testing import experiment
@@ -253,7 +266,9 @@ def perfect_model(
     test = test or plan.test or PERIOD
     truth = _truth(world, names, record, test)
     scored = truth[TIME].sel({TIME: slice(*test)}).values
-    refuse_leaks([m for m in models if isinstance(m, Fitted)], (scored[0], scored[-1]))
+    fitted = [m for m in models if isinstance(m, Fitted)]
+    refuse_leaks(fitted, (scored[0], scored[-1]))
+    _warn_of_lessons(fitted)
     spec, _ = window_spec(record, plan, models, "month", length, horizon, features)
     chosen, without = _future_baselines(baselines, world, spec.horizon, names)
     years = (str(record[TIME].values[0])[:7], str(record[TIME].values[-1])[:7])
@@ -290,6 +305,18 @@ def perfect_model(
         averaging="*_layer is over all locations, each weighing the same",
         **keep,
     )
+
+
+def _warn_of_lessons(fitted: Sequence[Fitted]) -> None:
+    for model in fitted:
+        if (model.info.get("pretrain") or {}).get("source") == "climate model":
+            warnings.warn(
+                f"{model.name!r} was pretrained on a climate model through its scenarios. If that "
+                "is the one that is scored, it has seen the answers: pretrain on another, or on "
+                "the column.",
+                PermafrostWarning,
+                stacklevel=3,
+            )
 
 
 def _future_baselines(
