@@ -88,14 +88,27 @@ def _balance(ds: xr.Dataset) -> list[xr.DataArray]:
 Drivers = Callable[[xr.Dataset], list[xr.DataArray]]
 
 
+def training_data(
+    ds: xr.Dataset, names: tuple[str, ...], period: slice
+) -> tuple[xr.Dataset, xr.DataArray]:
+    """Forcing up to the end of training, and soil ``(..., layer, time)`` [degC] of training."""
+    forcing = ds[list(names)].sel({TIME: slice(None, period.stop)}).compute().drop_attrs()
+    soil = ds["tsl"].sel({TIME: period}).compute().drop_attrs(deep=False) - FREEZING_POINT
+    return forcing, soil.transpose(*location_dims(soil), LAYER, TIME)
+
+
+def air_of(forcing: xr.Dataset, places: tuple[str, ...]) -> np.ndarray:
+    """Air temperature ``(*places, month)`` [degC]."""
+    air = forcing["tas"].transpose(*places, TIME).values.astype("float64")
+    return np.asarray(air - FREEZING_POINT)
+
+
 def _learn(ds: xr.Dataset, names: tuple[str, ...], drivers: Drivers, period: slice) -> State:
     from scipy.optimize import nnls
 
     check_monthly(ds, step="an equilibrium baseline")
 
-    forcing = ds[list(names)].sel({TIME: slice(None, period.stop)}).compute().drop_attrs()
-    soil = ds["tsl"].compute().drop_attrs(deep=False) - FREEZING_POINT
-    soil = soil.sel({TIME: period})
+    forcing, soil = training_data(ds, names, period)
     places = location_dims(soil)
     x = xr.concat(drivers(forcing), dim="driver").sel({TIME: soil[TIME]})
     y = soil.rolling({TIME: _YEAR}).mean()

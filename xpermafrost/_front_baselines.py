@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 
 from ._checks import check_monthly, require_variables
+from ._equilibrium_baselines import air_of, training_data
 from .schema import FREEZING_POINT, LAYER, TIME, layer_bounds, location_dims
 from .windows import WindowSpec
 
@@ -123,19 +124,16 @@ def _fit(
 
 
 def _driven(forcing: xr.Dataset, places: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    air = (forcing["tas"] - FREEZING_POINT).transpose(*places, TIME)
-    values = air.values.astype("float64")
-    return values, season_index(values, air[TIME].dt.days_in_month.values.astype("float64"))
+    air = air_of(forcing, places)
+    return air, season_index(air, forcing[TIME].dt.days_in_month.values.astype("float64"))
 
 
 def learn_stefan(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
     """Fit n-factors and edaphic factors of every location on the training months."""
     check_monthly(ds, step="the Stefan baseline")
     names = stefan_forcing(ds)
-    forcing = ds[list(names)].sel({TIME: slice(None, period.stop)}).compute().drop_attrs()
-    soil = ds["tsl"].sel({TIME: period}).compute().drop_attrs(deep=False) - FREEZING_POINT
+    forcing, soil = training_data(ds, names, period)
     places = tuple(str(d) for d in location_dims(soil))
-    soil = soil.transpose(*places, LAYER, TIME)
     bounds = layer_bounds(ds)
     air, index = (part[..., -soil.sizes[TIME] :] for part in _driven(forcing, places))
     mean = soil.mean(TIME)

@@ -20,6 +20,7 @@ import numpy as np
 import xarray as xr
 
 from ._checks import check_monthly, require_variables
+from ._equilibrium_baselines import air_of, training_data
 from .physics.analytic import YEAR_SECONDS, kudryavtsev
 from .schema import FREEZING_POINT, LAYER, TIME, layer_bounds, location_dims
 from .windows import WindowSpec
@@ -134,19 +135,16 @@ def _fit(air: np.ndarray, angle: np.ndarray, soil: np.ndarray, bounds: np.ndarra
 
 
 def _driven(forcing: xr.Dataset, places: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    air = (forcing["tas"] - FREEZING_POINT).transpose(*places, TIME)
-    angle = 2.0 * np.pi * (air[TIME].dt.month.values - 0.5) / _YEAR
-    return air.values.astype("float64"), angle
+    angle = 2.0 * np.pi * (forcing[TIME].dt.month.values - 0.5) / _YEAR
+    return air_of(forcing, places), angle
 
 
 def learn_kudryavtsev(ds: xr.Dataset, spec: WindowSpec, period: slice) -> State:
     """Fit the :data:`NUMBERS` of every location on the training months."""
     check_monthly(ds, step="the Kudryavtsev baseline")
     names = kudryavtsev_forcing(ds)
-    forcing = ds[list(names)].sel({TIME: slice(None, period.stop)}).compute().drop_attrs()
-    soil = ds["tsl"].sel({TIME: period}).compute().drop_attrs(deep=False) - FREEZING_POINT
+    forcing, soil = training_data(ds, names, period)
     places = tuple(str(d) for d in location_dims(soil))
-    soil = soil.transpose(*places, LAYER, TIME)
     bounds = layer_bounds(ds)
     air, angle = _driven(forcing, places)
     numbers = np.empty((*soil.shape[:-2], len(NUMBERS)))
