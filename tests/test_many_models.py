@@ -400,3 +400,31 @@ def test_memory_holds_the_reference_once_for_its_answers(reference, models):
     few = combine(reference, **{f"model{k}": models["CCSM4"] for k in range(2)})
     assert many["tsl"].nbytes == few["tsl"].nbytes
     assert re.match(r"xpermafrost.combine: esm model0", many.attrs["history"])
+
+
+def test_grids_of_several_models_with_members_are_reduced_on_the_way():
+    """Every model on its own grid, its members along ``member`` as readers give them."""
+    bands = xp.LatitudeBands((60.0, 63.0, 66.0), ("low", "high"))
+
+    def grid(start, seed, rows, members=2):
+        time = xr.date_range(start, periods=48, freq="MS")
+        lat = np.linspace(59.0, 67.0, rows)
+        shape = (members, time.size, rows, 3)
+        values = np.random.default_rng(seed).normal(268.0, 5.0, shape).astype("float32")
+        coords = {
+            "member": [f"r{k}i1p1f1" for k in range(1, members + 1)],
+            "time": time,
+            "lat": ("lat", lat, {"units": "degrees_north"}),
+            "lon": ("lon", [-152.0, -150.0, -148.0], {"units": "degrees_east"}),
+        }
+        tas = xr.DataArray(values, coords, ["member", "time", "lat", "lon"], "tas", {"units": "K"})
+        return tas.to_dataset().assign_attrs(source_id="toy", experiment_id="rcp85")
+
+    era = grid("2001-01", 0, 9, members=1).isel(member=0, drop=True)
+    models = {"A": {"rcp85": grid("2002-01", 1, 5)}, "B": {"rcp85": grid("2003-01", 2, 7)}}
+    whole = xp.with_scenarios(era, models, regions=bands)
+    assert whole["tas"].dims == ("esm", "realization", "scenario", "band", "time")
+    want = xp.reduce(models["B"]["rcp85"], bands)["tas"].sel(member="r2i1p1f1")
+    got = whole["tas"].sel(esm="B", realization="r2i1p1f1", scenario="rcp85", time=want["time"])
+    np.testing.assert_allclose(got, want.transpose("band", "time"), rtol=1e-6)
+    assert len(runs_of(whole)) == 4
