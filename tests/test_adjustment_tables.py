@@ -201,6 +201,9 @@ def test_a_kept_signal_is_not(ds):
         # nothing is known beyond the data, nor of what was not adjusted
         warn_if_squeezed(raw, done, baseline=("1981-01", "2010-12"))
         warn_if_squeezed(raw, raw, baseline=("1981-01", "2010-12"), horizons=HORIZONS)
+        # four years are weather
+        short = adjusted(ds, "eqm")
+        warn_if_squeezed(*short, baseline=("2007-01", "2010-12"), horizons=HORIZONS)
 
 
 # --- real models -------------------------------------------------------------------------

@@ -24,6 +24,8 @@ from .schema import SCENARIO, TIME, name_axis
 MIN_SIGNAL = 2.0
 #: Mid-term and long term of the sixth assessment report of the IPCC.
 HORIZONS: tuple[tuple[str, str], ...] = (("2041", "2060"), ("2081", "2100"))
+#: Years from which a mean is a climate that a change can be told from.
+MIN_YEARS = 10
 #: Kept shares below this are warned about.
 MIN_KEPT = 0.9
 
@@ -204,7 +206,8 @@ def warn_if_squeezed(
 
     The change of the mean over all places from ``baseline`` to a horizon, adjusted over raw, as
     in :func:`divergence_preserved`: ratios of what is multiplied, and only where the raw change is
-    at least ``MIN_SIGNAL`` standard errors. Horizons outside a run are left out. Computes.
+    at least ``MIN_SIGNAL`` standard errors. Horizons outside a run are left out, and
+    nothing is said of a baseline below ``MIN_YEARS`` = 10 years, which is weather. Computes.
 
     Parameters
     ----------
@@ -223,6 +226,8 @@ def warn_if_squeezed(
     """
     first, last = parse_period(baseline)
     years = str(-(-first // 12)), str((last + 1) // 12 - 1)
+    if int(years[1]) - int(years[0]) + 1 < MIN_YEARS:
+        return
     worst: dict[str, tuple[float, str, str, str]] = {}
     for (scenario, after), kind in product(adjusted.items(), ("+", "*")):
         given = {str(n): da.attrs for n, da in after.data_vars.items()}
