@@ -354,6 +354,23 @@ def test_an_unknown_place_has_no_embedding():
     assert torch.equal(unknown, net(x, torch.zeros(4, dtype=torch.long)))
 
 
+def test_a_network_that_dropped_its_embedding_is_trained():
+    class Bare(xp.models.SequenceNet):
+        def __init__(self, n_features, n_locations, n_layers):
+            super().__init__(n_features, n_locations, n_layers, width=1, embedding=1, dropout=0.0)
+            del self.embedding
+            self.head = torch.nn.Linear(n_features, n_layers)
+
+        def forward(self, x, location):
+            return self.head(x[:, -1])
+
+    try:
+        made = xp.fit(canonical(years=4), Bare, config=TrainingConfig(epochs=1, place_rate=2.0))
+        assert made.name == "bare"
+    finally:
+        MODELS.pop("bare", None)
+
+
 def test_share_outside_by_feature():
     ds = canonical(years=5)
     made = xp.fit(ds, "tcn", train="all")

@@ -238,8 +238,9 @@ def train_net(task: Task, data: TrainingData, *, progress: bool) -> Result:
 
 
 def places_of(net: nn.Module) -> nn.Embedding | None:
-    """The location embedding of a :class:`~xpermafrost.models.SequenceNet`."""
-    return net.embedding if isinstance(net, SequenceNet) else None
+    """The location embedding of a :class:`~xpermafrost.models.SequenceNet`, where it has one."""
+    places = getattr(net, "embedding", None)
+    return places if isinstance(net, SequenceNet) and isinstance(places, nn.Embedding) else None
 
 
 def without_places(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
