@@ -131,6 +131,7 @@ HEAVY = {
         "hybrid",
         "_attribution",
         "_attribution_shap",
+        "recursive",
     ),
     "numba": (
         "_reduce_kernels",
