@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from . import bias
+from ._bias_divergence import warn_if_squeezed
 from ._checks import check_monthly, month_index, month_name, require_variables
 from ._scenario_axes import Labelled, gather
 from ._scenario_names import (
@@ -22,6 +23,7 @@ from ._scenario_names import (
     runs_of,
 )
 from .concentrations import GASES
+from .consistency import make_consistent
 from .errors import DataError, MissingVariableError, ScenarioError, TimeAxisError
 from .experiment import choose_scenarios, reference_of, scenarios_of, series_of
 from .preparation import Period
@@ -261,9 +263,12 @@ def _adjusted(
         f"reference {spans['reference_period']}, climate model {spans['historical_period']} "
         f"({HISTORICAL} continued by {extend})"
     )
+    done = {name: bias.adjust(trained, sim[climate]) for name, sim in series.items()}
+    baseline = tuple(spans["historical_period"].split("/"))
+    warn_if_squeezed({n: s[climate] for n, s in series.items()}, done, baseline=baseline)
     return {
         # concentrations are prescribed, not simulated
-        name: sim.assign(bias.adjust(trained, sim[climate]).data_vars).assign_attrs(adjustment=note)
+        name: make_consistent(sim.assign(done[name].data_vars)).assign_attrs(adjustment=note)
         for name, sim in series.items()
     }
 
