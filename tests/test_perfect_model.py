@@ -210,7 +210,7 @@ def test_levels_come_from_the_air_of_the_scenario():
     record = world["tas"].sel(scenario="historical", time=slice(*PAST)).mean()
     mean = (tas.rolling(year=20).mean() - record).dropna("year")
     for level in (2.0, 4.0):
-        first = int(mean["year"][int((mean >= level).argmax())])
+        first = int(mean["year"][int((mean >= level).argmax("year"))])
         year = float(out["level_year"].sel(scenario="rcp85", level=level))
         assert year == first - 19 + 10, level
     assert out["level_change"].sel(scenario="rcp85", level=4.0).notnull().all()
