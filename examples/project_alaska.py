@@ -70,7 +70,7 @@ with pd.option_context("display.width", 250, "display.max_columns", 40):
 
 # %%
 # Twenty-year means, averaged over the bands.
-means = xp.plot.period_means(projection).mean("band")
+means = xp.period_means(projection).mean("band")
 say("20-year means over all bands [degC], layer 0-0.07 m and 1.00-2.89 m:")
 for layer in (0, -1):
     frame = means.isel(layer=layer).to_pandas().T.round(2)

@@ -100,7 +100,7 @@ say("the same years, from air temperature and the season alone:")
 print(xp.scoreboard(scores).to_string(float_format="{:.3f}".format))
 
 projection = experiment.permafrost.project(air, ssp="all")
-means = xp.plot.period_means(projection).mean("station")
+means = xp.period_means(projection).mean("station")
 say("20-year means over the stations [degC]:")
 print(means.to_series().unstack("period").round(2).to_string())
 say(f"inputs outside the training range: {projection.attrs['outside_training_range']}")

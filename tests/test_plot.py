@@ -5,10 +5,9 @@ from __future__ import annotations
 import matplotlib as mpl
 import numpy as np
 import pytest
-import xarray as xr
 
 from xpermafrost.errors import DimensionError, MissingDependencyError
-from xpermafrost.plot import SCENARIO_COLOURS, period_means, scenario_fans, scenario_label
+from xpermafrost.plot import SCENARIO_COLOURS, scenario_fans, scenario_label
 from xpermafrost.projection import project
 
 mpl.use("Agg")
@@ -90,13 +89,3 @@ def test_without_matplotlib(projection, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.pyplot", None)
     with pytest.raises(MissingDependencyError, match=r"figures needs the package .*pip install"):
         scenario_fans(projection)
-
-
-def test_means_over_periods():
-    time = xr.date_range("2024-01", "2060-12", freq="MS")
-    da = xr.DataArray(np.arange(time.size, dtype="float64"), {"time": time}, ("time",))
-    out = period_means(da.chunk(time=12), periods=(("2031", "2050"), ("2055", "2070")))
-    assert out.chunks is not None
-    assert out["period"].values.tolist() == ["2031-2050", "2055-2070"]
-    np.testing.assert_allclose(out[0], da.sel(time=slice("2031", "2050")).mean())
-    assert np.isnan(out[1])  # six of sixteen years are no mean of them

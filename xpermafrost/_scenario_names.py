@@ -9,12 +9,10 @@ import numpy as np
 import xarray as xr
 
 from .errors import DimensionError, PermafrostError, ScenarioError, unknown_name
-from .schema import HISTORICAL, REFERENCE, SCENARIO
+from .schema import ESM, HISTORICAL, REALIZATION, REFERENCE, SCENARIO
 
 #: Climate models, and runs of one model from different initial states (CF: realization). The
 #: dimension ``member`` of a projection is another thing: the networks of an ensemble.
-ESM = "esm"
-REALIZATION = "realization"
 RUNS = (ESM, REALIZATION)
 
 #: Labels of one run: ``{"esm": "GFDL-ESM2M", "realization": "r1i1p1"}``, or those that are there.

@@ -70,9 +70,9 @@ def evaluate(
     ds : Dataset
         Canonical with ``tsl``, or an experiment Dataset; for the perfect-model test one with
         ``tsl_esm``, or a mapping of a climate model's runs, see :func:`perfect_model_experiment`.
-    models : list of str, FittedModel or HybridModel, optional
-        Networks to fit, ``"column+gru"`` for a hybrid, or what is fitted already; by
-        default the protocol's.
+    models : list of str, FittedModel, HybridModel or PersistenceModel, optional
+        Networks to fit, ``"column+gru"`` for a hybrid, ``"gru+persistence"`` with its last
+        known errors, or what is fitted already; by default the protocol's.
     baselines : "all", list of str
         See :mod:`xpermafrost.baselines`; an empty list for none.
     protocol : {"default", "rahaman", "perfect-model"}

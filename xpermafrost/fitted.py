@@ -17,6 +17,7 @@ from torch import nn
 
 from . import __version__
 from ._checks import check_steps, choose, require_variables
+from ._explains import Explains
 from .checkpoint import read_archive, write_archive
 from .errors import CheckpointError, DataError, DimensionError, ModelMismatchError, UnknownNameError
 from .features import SEASON_NAMES, build_features, needed_variables
@@ -45,7 +46,7 @@ class Predictor(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class FittedModel:
+class FittedModel(Explains):
     """A trained network, or an ensemble of the same network from several seeds.
 
     Made by :func:`xpermafrost.fit`, or loaded by :func:`load_model`. It publishes what it

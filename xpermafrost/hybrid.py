@@ -20,6 +20,7 @@ from torch import nn
 
 from . import fitted
 from ._checks import require_variables, step_name
+from ._explains import Explains
 from ._state_archive import PART, file_of, pack, unpack
 from .baselines import BASELINES, FittedBaseline, fit_baseline
 from .checkpoint import read_archive, write_archive
@@ -43,7 +44,7 @@ PREFIX = "column+"
 
 
 @dataclass(frozen=True, kw_only=True)
-class HybridModel:
+class HybridModel(Explains):
     """The soil column, and a network on its residual; made by :func:`fit_hybrid`.
 
     Attributes

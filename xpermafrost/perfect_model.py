@@ -231,7 +231,7 @@ def perfect_model(
     ----------
     ds, train
         See :func:`perfect_model_experiment`.
-    models : list of str, FittedModel or HybridModel, optional
+    models : list of str, FittedModel, HybridModel or PersistenceModel, optional
         Networks to fit on the record, or what was fitted on that experiment; by default a GRU.
     test : tuple of str, optional
         Years of which the change is scored; 2081-2100 by default.

@@ -10,8 +10,9 @@ import xarray as xr
 
 from ._checks import require_dims
 from ._optional import require
+from .ensembles import ensemble_mean
 from .errors import DimensionError
-from .schema import LAYER, SCENARIO, TIME, layer_bounds, location_dims
+from .schema import ESM, LAYER, REALIZATION, SCENARIO, TIME, layer_bounds, location_dims
 
 #: Colours of scenarios, distinct to the colour-blind (Okabe & Ito 2008); blue cool, red warm.
 SCENARIO_COLOURS = {
@@ -70,6 +71,8 @@ def scenario_fans(
     """
     plt = require("matplotlib.pyplot", purpose="figures", install="pip install 'xpermafrost[plot]'")
     require_dims(projection, (SCENARIO, LAYER, TIME), step="scenario_fans")
+    if {ESM, REALIZATION} & set(projection.dims):
+        projection = ensemble_mean(projection)
     projection = _one_place_dim(projection)
     (place,) = location_dims(projection)
     yearly = _annual(projection)
@@ -161,37 +164,3 @@ def _title(projection: xr.DataArray, window: int) -> str:
         f"Soil temperature, annual mean and {window}-year mean +- 1 s.d. of years  |  "
         f"{model}, adjustment {method}"
     )
-
-
-def period_means(
-    projection: xr.DataArray,
-    *,
-    periods: tuple[tuple[str, str], ...] = (("2021", "2040"), ("2041", "2060"), ("2081", "2100")),
-) -> xr.DataArray:
-    """Means over windows of years, ``(..., period)``; lazy.
-
-    Each window is cut to the whole years that the projection has, and labelled by those: a
-    projection from 2024 on gives ``"2024-2040"``. A window with less than ten of them is NaN.
-
-    Examples
-    --------
-    >>> import numpy as np, pandas as pd, xarray as xr
-    >>> time = pd.date_range("2024-01", "2060-12", freq="MS")
-    >>> flat = xr.DataArray(np.ones(time.size), {"time": time}, ("time",))
-    >>> means = period_means(flat)
-    >>> means["period"].values.tolist(), means.values.tolist()
-    (['2024-2040', '2041-2060', '2081-2100'], [1.0, 1.0, nan])
-    """
-    months = projection[TIME].dt.year.to_series().value_counts()
-    whole = np.sort(months.index[months == 12])
-    parts, labels = [], []
-    for first, last in periods:
-        years = whole[(whole >= int(first)) & (whole <= int(last))]
-        if years.size < 10:
-            parts.append(projection.isel({TIME: 0}, drop=True) * np.nan)
-            labels.append(f"{first}-{last}")
-            continue
-        parts.append(projection.sel({TIME: slice(str(years[0]), str(years[-1]))}).mean(TIME))
-        labels.append(f"{years[0]}-{years[-1]}")
-    joined = xr.concat(parts, dim="period", coords="minimal", compat="override")
-    return joined.assign_coords(period=labels)

@@ -18,6 +18,8 @@ TIME = "time"
 LAYER = "layer"
 SCENARIO = "scenario"
 MEMBER = "member"
+ESM = "esm"
+REALIZATION = "realization"
 FEATURE = "feature"
 LAG = "lag"
 HARMONIC = "harmonic"
@@ -35,6 +37,8 @@ NON_LOCATION = frozenset(
         TIME,
         LAYER,
         SCENARIO,
+        ESM,
+        REALIZATION,
         MEMBER,
         FEATURE,
         LAG,
