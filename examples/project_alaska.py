@@ -27,7 +27,7 @@ parser = argparse.ArgumentParser(description="Project Alaskan soil temperature o
 parser.add_argument("--out", default="out", help="folder for the NetCDF file and the figure")
 parser.add_argument("--models", nargs="+", default=["gru"], help="networks to train")
 parser.add_argument("--members", type=int, default=2, help="networks of each kind")
-parser.add_argument("--epochs", type=int, default=60)
+parser.add_argument("--epochs", type=int, help="train from scratch, for so many epochs")
 parser.add_argument("--overwrite", action="store_true", help="replace an earlier run's files")
 options = parser.parse_args()
 folder = Path(options.out)
@@ -47,7 +47,8 @@ say(f"sample world: {dict(ds.sizes)}")
 
 # %%
 # Train on the first 18 years, project the four scenarios to 2100.
-config = xp.TrainingConfig(epochs=options.epochs)
+# As they are, networks start from shipped weights that know many climates, and are tuned.
+config = xp.TrainingConfig(epochs=options.epochs) if options.epochs else None
 fitted = [
     # "column+gru": the calibrated soil column, and a network on what it leaves
     xp.fit_hybrid(ds, name.removeprefix("column+"), members=options.members, config=config)

@@ -203,12 +203,37 @@ def refuse_leaks(fitted: Sequence[Fitted], span: tuple[np.datetime64, np.datetim
             )
 
 
+def baseline_features(
+    ds: xr.Dataset,
+    reference: xr.Dataset,
+    spec: WindowSpec,
+    scenarios: list[str],
+    *,
+    asked: bool,
+) -> tuple[str, ...]:
+    """Features of ridge and boosting: those that were asked for, else all that is there.
+
+    A network may read a few variables only, as one of shipped weights does; no baseline is
+    weak for want of the others. Empty where the scenarios do not have them all.
+    """
+    if asked:
+        return spec.features
+    full = dict.fromkeys([*default_features(reference, step=spec.step), *spec.features])
+    dynamic = [name for name in needed_variables(list(full)) if TIME in reference[name].dims]
+    try:
+        scenario_has(ds, scenarios, dynamic)
+    except MissingVariableError:
+        return spec.features
+    return tuple(full)
+
+
 def fit_predictors(
     reference: xr.Dataset,
     models: Sequence[str | Fitted],
     chosen: Sequence[str],
     spec: WindowSpec,
     *,
+    of_baselines: tuple[str, ...],
     years: Period,
     members: int,
     seed: int,
@@ -219,7 +244,7 @@ def fit_predictors(
 ) -> tuple[list[Predictor], WindowSpec]:
     """What is fitted already, the networks named, and the baselines ``chosen``, in this order.
 
-    The window and features that ridge and boosting share with the networks are returned as well.
+    The window of the networks with the features of ridge and boosting is returned as well.
     """
     fitted = [m for m in models if isinstance(m, Fitted)]
     names = [m for m in models if isinstance(m, str)]
@@ -241,7 +266,7 @@ def fit_predictors(
         )
     same = replace(
         spec,
-        features=spec.features
+        features=of_baselines
         or (fitted[0].spec.features if fitted else ())
         or default_features(reference, step=spec.step),
     )

@@ -11,8 +11,8 @@ import xarray as xr
 from ._checks import choose, step_name
 from ._protocols import PROTOCOLS as PROTOCOLS
 from ._protocols import Protocol as Protocol
-from ._protocols import choose_baselines as _baselines
 from ._protocols import (
+    baseline_features,
     fit_predictors,
     refuse_leaks,
     scored_span,
@@ -21,6 +21,7 @@ from ._protocols import (
     wanted_scenarios,
     window_spec,
 )
+from ._protocols import choose_baselines as _baselines
 from ._scoreboard import scoreboard as scoreboard
 from .climatology import climatology, usual
 from .errors import DataError
@@ -162,6 +163,9 @@ def evaluate(
         models,
         chosen,
         spec,
+        of_baselines=baseline_features(
+            ds, reference, spec, wanted, asked=bool(features or plan.features)
+        ),
         years=years,
         members=members,
         seed=seed,

@@ -18,6 +18,7 @@ from ._change_scores import change_scores
 from ._checks import check_monthly, month_index, month_name
 from ._protocols import (
     PROTOCOLS,
+    baseline_features,
     choose_baselines,
     fit_predictors,
     refuse_leaks,
@@ -277,6 +278,9 @@ def perfect_model(
         models,
         chosen,
         spec,
+        of_baselines=baseline_features(
+            world, record, spec, names, asked=bool(features or plan.features)
+        ),
         years=years,
         members=members,
         seed=seed,
