@@ -15,6 +15,7 @@ import io
 import sys
 import zipfile
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
@@ -64,7 +65,7 @@ def ssp_table(wheel: zipfile.ZipFile) -> pd.DataFrame:
     columns = {}
     for name in SSPS:
         for gas, label in GASES.items():
-            row = table.loc[(name, f"Atmospheric Concentrations|{label}")]
+            row = cast(pd.Series, table.loc[(name, f"Atmospheric Concentrations|{label}")])
             if row["Unit"] != ("ppm" if gas == "co2" else "ppb"):
                 raise ValueError(f"{path}: {label} is in {row['Unit']}")
             years = row.filter(regex=r"^\d{4}$").astype("float64")
