@@ -23,7 +23,8 @@ def weather(lat: np.ndarray, n_lon: int, months: int, warming: float) -> dict[st
         "air": air,
         "rain": np.clip(1.5 + 0.8 * season + 0.3 * noise, 0.1, None),
         "snow": np.clip(0.5 * (-season - 0.2 - 0.1 * noise), 0.0, None),
-        "sun": np.clip(95.0 + 115.0 * np.cos(2 * np.pi * (t - 5.5) / 12), 5.0, None) + 0.0 * noise,
+        "sun": np.clip(95.0 + 115.0 * np.cos(2 * np.pi * (t - 5.5) / 12), 5.0, None)
+        * (1.0 - 0.03 * noise),  # clouds
         "sky": 270.0 + 3.2 * air,
     }
 
