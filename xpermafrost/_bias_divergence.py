@@ -22,6 +22,8 @@ from .schema import SCENARIO, TIME, name_axis
 
 #: A raw difference below this many standard errors is weather, and its ratio meaningless.
 MIN_SIGNAL = 2.0
+#: The same for a warning, which picks the worst of many variables, scenarios and horizons.
+SURE_SIGNAL = 4.0
 #: Mid-term and long term of the sixth assessment report of the IPCC.
 HORIZONS: tuple[tuple[str, str], ...] = (("2041", "2060"), ("2081", "2100"))
 #: Years from which a mean is a climate that a change can be told from.
@@ -171,6 +173,7 @@ def _kept(
     raw: tuple[xr.DataArray, xr.DataArray],
     adjusted: tuple[xr.DataArray, xr.DataArray],
     kind: str,
+    least: float = MIN_SIGNAL,
 ) -> xr.DataArray:
     """Adjusted over raw difference; NaN where the raw one is within internal variability."""
     annual = [part.mean("month_of_year") for part in raw]
@@ -191,7 +194,7 @@ def _kept(
         spread = [part / part.mean("year").where(part.mean("year") > 0) for part in annual]
     variances = [part.var("year", ddof=1) / part.notnull().sum("year") for part in spread]
     noise = np.sqrt(variances[0] + variances[1])
-    signal = (abs(before) >= MIN_SIGNAL * noise) & (before != 0)
+    signal = (abs(before) >= least * noise) & (before != 0)
     return after.where(signal) / before.where(signal)
 
 
@@ -206,7 +209,7 @@ def warn_if_squeezed(
 
     The change of the mean over all places from ``baseline`` to a horizon, adjusted over raw, as
     in :func:`divergence_preserved`: ratios of what is multiplied, and only where the raw change is
-    at least ``MIN_SIGNAL`` standard errors. Horizons outside a run are left out, and
+    at least ``SURE_SIGNAL`` = 4 standard errors. Horizons outside a run are left out, and
     nothing is said of a baseline below ``MIN_YEARS`` = 10 years, which is weather. Computes.
 
     Parameters
@@ -240,7 +243,9 @@ def warn_if_squeezed(
                 continue
             before, done = ((_cube(da, years, "run"), _cube(da, horizon, "run")) for da in sides)
             label = "/".join(str(part) for part in horizon)
-            for name, share in zip(names, _kept(before, done, kind).values, strict=True):
+            for name, share in zip(
+                names, _kept(before, done, kind, SURE_SIGNAL).values, strict=True
+            ):
                 if share < min(MIN_KEPT, worst.get(name, (MIN_KEPT,))[0]):
                     method = str(given[name].get("bias_adjustment", "unknown"))
                     worst[name] = float(share), scenario, label, method
