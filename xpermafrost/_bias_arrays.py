@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import _quantile_kernels as kernels
+from . import _quantile_sorting as sorting
 from ._bias_groups import Pools
 
 #: Values of one group of a block that stay close to the processor.
@@ -165,10 +166,9 @@ def adjust_arrays(
     def ranked(block: np.ndarray, where: np.ndarray, done: np.ndarray) -> None:
         for first in range(0, groups, together):
             packed, valid = _packed(block, pools, first, together, rule.wet, dry)
-            order = packed.argsort(axis=-1)  # numpy's vectorised sort; NaN goes last
-            kernels.delta_sorted(
-                packed, valid, order, pools, first, where, nodes, factors, rule, done
-            )
+            order = sorting.order_of(packed)
+            sorting.delta_sorted(packed, valid, order, first, where, nodes, factors, rule)
+            sorting.unpack(packed, pools, first, done)
 
     def task(start: int, stop: int) -> None:
         block = np.ascontiguousarray(flat[:, start:stop], dtype)

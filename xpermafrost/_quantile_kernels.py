@@ -25,7 +25,8 @@ from numba import njit
 #: the running mean.
 DELTA, EMPIRICAL, DETRENDED = 0, 1, 2
 
-_jit = njit(cache=True, nogil=True, fastmath=False)
+#: Division by zero gives infinity or NaN, as in numpy.
+jit = njit(cache=True, nogil=True, fastmath=False, error_model="numpy")
 
 
 class Rule(NamedTuple):
@@ -46,13 +47,13 @@ class Rule(NamedTuple):
     wet: float
 
 
-@_jit
+@jit
 def _moist(value, wet, dry):
     """Value, or for a dry one a small amount below the threshold. NaN stays."""
     return dry if value < wet else value
 
 
-@_jit
+@jit
 def pack(data, pools, first, wet, dry, packed, valid):
     """Series of some groups of a block: ``packed`` ``(lane, group, step)``, NaN-filled."""
     lanes, groups, most = packed.shape
@@ -71,7 +72,7 @@ def pack(data, pools, first, wet, dry, packed, valid):
                 packed[:, group, i] = np.nan
 
 
-@_jit
+@jit
 def centre(packed, valid, multiplicative, means):
     """Take the mean of every group out of it: difference or ratio."""
     lanes, groups, most = packed.shape
@@ -87,14 +88,14 @@ def centre(packed, valid, multiplicative, means):
                 packed[lane, group, i] = _anomaly(packed[lane, group, i], mean, multiplicative)
 
 
-@_jit
+@jit
 def _anomaly(value, mean, multiplicative):
     if multiplicative:
         return value / mean if mean > 0.0 else value
     return value - mean
 
 
-@_jit
+@jit
 def _quantile(values, n, probability):
     """Quantile of ``n`` sorted values: Hyndman and Fan (1996), definition 7."""
     if n == 0:
@@ -105,7 +106,7 @@ def _quantile(values, n, probability):
     return a + (b - a) * (position - low)
 
 
-@_jit
+@jit
 def ratio(reference, historical, bound):
     """Multiplicative factor, never undefined: see ``bias.MAX_FACTOR``."""
     if np.isnan(reference) or np.isnan(historical):
@@ -116,7 +117,7 @@ def ratio(reference, historical, bound):
     return above / historical if above < bound * historical else bound
 
 
-@_jit
+@jit
 def factors(ref, ref_valid, hist, hist_valid, nodes, multiplicative, bound, hist_q, af):
     """Fill ``hist_q`` and ``af`` ``(lane, group, quantile)`` from sorted series."""
     for lane in range(hist_q.shape[0]):
@@ -128,7 +129,7 @@ def factors(ref, ref_valid, hist, hist_valid, nodes, multiplicative, bound, hist
                 af[lane, group, k] = ratio(r, h, bound) if multiplicative else r - h
 
 
-@_jit
+@jit
 def shifts(reference, historical, multiplicative, bound, out):
     """Factor between the means ``(lane, group)`` of both sides."""
     for lane in range(out.shape[0]):
@@ -137,8 +138,8 @@ def shifts(reference, historical, multiplicative, bound, out):
             out[lane, group] = ratio(r, h, bound) if multiplicative else r - h
 
 
-@_jit
-def _apply(value, factor, rule):
+@jit
+def apply(value, factor, rule):
     if rule.multiplicative:
         if factor < 0.0:
             factor = 0.0
@@ -156,7 +157,7 @@ def _apply(value, factor, rule):
     return result  # NaN fails all comparisons and stays
 
 
-@_jit
+@jit
 def _weight(x, k, j, a, b, nearest):
     """Quantiles ``k``, ``j`` at ``a``, ``b`` and the weight of ``j`` for a value at ``x``."""
     if b == a:
@@ -167,7 +168,7 @@ def _weight(x, k, j, a, b, nearest):
     return k, j, w
 
 
-@_jit
+@jit
 def _place(x, k, nodes, rule):
     """As ``_weight``, for ``x`` between the nodes ``k`` and ``k + 1``, or beyond the outermost."""
     last = nodes.size - 1
@@ -180,8 +181,8 @@ def _place(x, k, nodes, rule):
     return _weight(x, k, k + 1, nodes[k], nodes[k + 1], rule.nearest)
 
 
-@_jit
-def _position(tau, nodes, rule):
+@jit
+def position(tau, nodes, rule):
     """Place of a probability among the nodes."""
     last = nodes.size - 1
     if tau < nodes[0]:
@@ -196,13 +197,13 @@ def _position(tau, nodes, rule):
     return _place(tau, k, nodes, rule)
 
 
-@_jit
+@jit
 def _between(values, k, j, w, lane):
     a, b = np.float64(values[k, lane]), np.float64(values[j, lane])
     return a + (b - a) * w
 
 
-@_jit
+@jit
 def _count(rows, start, stop, left, here, counts):
     """Of every column from ``left``: rows below ``here`` plus rows not above it."""
     # slices counted from 0: the compiler vectorises only where no index can be negative
@@ -216,46 +217,7 @@ def _count(rows, start, stop, left, here, counts):
             counts[lane] = np.int32(counts[lane] + np.int32(a < b) + np.int32(a <= b))
 
 
-@_jit
-def delta_sorted(packed, valid, order, pools, first, place, nodes, af, rule, out):
-    """Quantile delta mapping of some groups over the whole series, from the order of their values.
-
-    Ranks as by :func:`_count`. ``packed``, ``valid`` are those of :func:`pack`, ``order`` the
-    places of the values in increasing order, missing ones last.
-    """
-    most = packed.shape[2]
-    of_k, of_j = np.empty(2 * most, np.int64), np.empty(2 * most, np.int64)
-    of_w = np.empty(2 * most)
-    tabled = 0
-    for lane in range(packed.shape[0]):
-        for group in range(packed.shape[1]):
-            begin = pools.bounds[first + group]
-            n, length = valid[lane, group], pools.bounds[first + group + 1] - begin
-            if n != tabled:
-                tabled = n
-                for twice in range(2 * n):
-                    tau = (twice - 1) / (2.0 * (n - 1)) if n > 1 else 0.5
-                    of_k[twice], of_j[twice], of_w[twice] = _position(tau, nodes, rule)
-            values, places = packed[lane, group], order[lane, group]
-            factor = af[place[lane], first + group]
-            i = 0
-            while i < n:
-                value = values[places[i]]
-                last = i
-                while last + 1 < n and values[places[last + 1]] == value:
-                    last += 1
-                twice = i + last + 1  # 2 rank - 1, at the mean rank of equal values
-                a, b = np.float64(factor[of_k[twice]]), np.float64(factor[of_j[twice]])
-                result = _apply(value, a + (b - a) * of_w[twice], rule)
-                for m in range(i, last + 1):
-                    out[pools.rows[begin + places[m]], lane] = result
-                i = last + 1
-            for m in range(n, most):
-                if places[m] < length:
-                    out[pools.rows[begin + places[m]], lane] = np.nan
-
-
-@_jit
+@jit
 def _window(block, begin, end, window):
     """First year and the year behind the last one of the window of a year, shifted inward."""
     size = min(window, end - begin)
@@ -263,7 +225,7 @@ def _window(block, begin, end, window):
     return first, first + size
 
 
-@_jit
+@jit
 def _delta(rows, block, starts, main, begin, end, left, right, nodes, af, work, rule, out):
     """Quantile delta mapping of the columns ``left`` to ``right``, valid in years ``begin:end``."""
     counts, seen, of_k, of_j, of_w = work
@@ -284,7 +246,7 @@ def _delta(rows, block, starts, main, begin, end, left, right, nodes, af, work, 
             tabled = stop - start
             for twice in range(2 * tabled):  # all probabilities of a window of this length
                 tau = (twice - 1) / (2.0 * (tabled - 1)) if tabled > 1 else 0.5
-                of_k[twice], of_j[twice], of_w[twice] = _position(tau, nodes, rule)
+                of_k[twice], of_j[twice], of_w[twice] = position(tau, nodes, rule)
         here = rows[i]
         _count(rows, start, stop, left, here[left:right], counts[left:right])
         for lane in range(left, right):
@@ -296,11 +258,11 @@ def _delta(rows, block, starts, main, begin, end, left, right, nodes, af, work, 
                 k, j, w = of_k[c], of_j[c], of_w[c]
             else:
                 tau = (counts[lane] - 1) / (2.0 * (n - 1)) if n > 1 else 0.5
-                k, j, w = _position(tau, nodes, rule)
-            out[m, lane] = _apply(here[lane], _between(af, k, j, w, lane), rule)
+                k, j, w = position(tau, nodes, rule)
+            out[m, lane] = apply(here[lane], _between(af, k, j, w, lane), rule)
 
 
-@_jit
+@jit
 def _yearly(rows, block, width, totals, seen):
     """Sum and number of the values of every year, added up from the first year on."""
     for year in range(totals.shape[0]):
@@ -320,7 +282,7 @@ def _yearly(rows, block, width, totals, seen):
             seen[year, lane] += seen[year - 1, lane]
 
 
-@_jit
+@jit
 def _detrend(rows, block, main, begin, end, totals, seen, rule, keys):
     """Values of the group less, or divided by, their mean over the window of their year."""
     for m in range(main.size):
@@ -335,7 +297,7 @@ def _detrend(rows, block, main, begin, end, totals, seen, rule, keys):
             keys[m, lane] = _anomaly(rows[main[m], lane], mean, rule.multiplicative)
 
 
-@_jit
+@jit
 def _empirical(rows, keys, main, width, quantiles, af, scaling, counts, rule, out):
     """Factors at the place of ``keys`` (the values, or their anomalies) among the quantiles."""
     last = quantiles.shape[0] - 1
@@ -360,10 +322,10 @@ def _empirical(rows, keys, main, width, quantiles, af, scaling, counts, rule, ou
             factor = _between(af, k, j, w, lane)
             shift = np.float64(scaling[lane])
             factor = factor * shift if rule.multiplicative else factor + shift
-            out[m, lane] = _apply(rows[i, lane], factor, rule)
+            out[m, lane] = apply(rows[i, lane], factor, rule)
 
 
-@_jit
+@jit
 def _spans(rows, block, width, begin, end):
     """First year with a value of every column, and the year behind its last one."""
     for lane in range(width):
@@ -377,7 +339,7 @@ def _spans(rows, block, width, begin, end):
                 end[lane] = block[i] + 1
 
 
-@_jit
+@jit
 def adjust_block(sim, pools, wet_rows, place, nodes, af, hist_q, scaling, rule, out):
     """Fill ``out`` ``(time, lane)``; ``place`` gives the trained location of every lane."""
     width, groups = place.size, pools.bounds.size - 1
@@ -398,7 +360,9 @@ def adjust_block(sim, pools, wet_rows, place, nodes, af, hist_q, scaling, rule, 
     begin, end = np.empty(width, np.int64), np.empty(width, np.int64)
     totals = np.empty((pools.starts.shape[1], width))
     seen = np.empty((pools.starts.shape[1], width), np.int64)
-    factor, quantile = np.empty((2, nodes.size, width), sim.dtype)
+    # two arrays: halves of one are not known to be contiguous, and loops over them not vectorised
+    factor = np.empty((nodes.size, width), sim.dtype)
+    quantile = np.empty((nodes.size, width), sim.dtype)
     shift = np.empty(width, sim.dtype)
     for group in range(groups):
         pool = pools.rows[pools.bounds[group] : pools.bounds[group + 1]]
