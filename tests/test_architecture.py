@@ -117,7 +117,7 @@ LAYERS = (
         "plot",
     ),
     ("_accessor_diagnostics", "_accessor_ensembles"),
-    ("accessor", "cli"),
+    ("accessor", "_cli_arguments", "cli", "__main__"),
     ("__init__",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
