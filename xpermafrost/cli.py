@@ -1,0 +1,411 @@
+"""The command line: ``xpermafrost demo | identify | standardize | project | evaluate``.
+
+A thin layer over the public functions: read files, call one, write what it returns. Exit codes:
+0 fine, 1 the data or the request are refused, 2 wrong usage (argparse), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from ._cli_arguments import VECTOR, make_parser
+from ._files import atomic_path
+from ._scenario_places import is_gridded
+from .errors import (
+    DimensionError,
+    OutputExistsError,
+    PermafrostError,
+    PermafrostWarning,
+    unknown_name,
+)
+
+if TYPE_CHECKING:
+    from .hybrid import Fitted
+    from .training import TrainingConfig
+
+Options = argparse.Namespace
+
+#: Names that ``--regions`` knows; anything else is a file.
+_REGIONS = ("alaska-bands",)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the entry point of the script ``xpermafrost``.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; by default those of the process.
+
+    Returns
+    -------
+    int
+        0 fine; 1 the data or the request are refused, with one line on stderr (``--debug`` adds
+        the traceback); 130 interrupted.
+
+    Raises
+    ------
+    SystemExit
+        With code 2 where the usage is wrong, with 0 after ``--help`` and ``--version``.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "air.csv"
+    >>> _ = file.write_text("date,t2m [degC]\\n2001-01-01,-20.5\\n2001-02-01,-18.0\\n")
+    >>> main(["identify", str(file), "--source", "era5-land"])
+    variable  canonical  ...
+    t2m       tas        ...
+    0
+    """
+    options = make_parser(_COMMANDS).parse_args(argv)
+    try:
+        with _warnings_in_a_line(everything=options.debug):
+            code: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        _tell("interrupted")
+        return 130
+    except (PermafrostError, OSError) as error:
+        if options.debug:
+            traceback.print_exc()
+        _tell(str(error).replace("overwrite=True", "--overwrite"))
+        return 1
+    return code
+
+
+# --- the commands -------------------------------------------------------------------------
+
+
+def _demo(options: Options) -> int:
+    from .datasets import alaska_sample
+    from .hybrid import PREFIX, fit_hybrid
+
+    _free(options.output, options.overwrite)
+    config = _config(options.epochs)
+    [name] = _models([options.model])
+    _progress("the simulated sample world; the first time takes 15 s")
+    ds = alaska_sample()
+    _progress("training")
+    name = str(name)
+    fitted: Fitted
+    if name.startswith(PREFIX):
+        fitted = fit_hybrid(ds, name.removeprefix(PREFIX), members=options.members, config=config)
+    else:
+        fitted = ds.permafrost.fit(name, members=options.members, config=config)
+    scores = ds.permafrost.evaluate([fitted], changes=["rcp85"])
+    _progress("projecting")
+    out = ds.permafrost.project(fitted, rcp="all")
+    years = scores.attrs["test_period"]
+    _show(f"Simulated data. Scores over {years}, and the change to 2081-2100 under RCP8.5 [K]:")
+    _show(_scores_text(scores))
+    _show(_means_text(out))
+    if options.output is not None:
+        from .regions import alaska_bands
+
+        _write(out, options.output, alaska_bands(), options.overwrite)
+    return 0
+
+
+def _identify(options: Options) -> int:
+    from .sources import identify, open_raw
+
+    table = identify(open_raw(options.files), source=options.source)
+    columns = ["variable", "canonical", "units_in", "units", "top", "bottom", "rule"]
+    cells = table[columns].astype(object).where(table[columns].notna(), "").astype(str)
+    rows = [columns, *cells.to_numpy().tolist()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        _show("  ".join(map(str.ljust, row, widths)).rstrip())
+    problems = [
+        f"{name}: {problem}"
+        for name, problem in zip(table["variable"], table["problem"], strict=True)
+        if problem
+    ]
+    if not problems and not table["canonical"].any():
+        problems = ["nothing is recognised; rename what you know with xp.open_raw(...).rename()"]
+    for problem in problems:
+        _tell(problem)
+    return 1 if problems else 0
+
+
+def _standardize(options: Options) -> int:
+    from .sources import open_dataset
+
+    _free(options.output, options.overwrite, inputs=options.files)
+    _progress(f"reading {options.files[0]}")
+    ds = open_dataset(options.files, source=options.source, step=options.step)
+    _write(ds, options.output, None, options.overwrite)
+    return 0
+
+
+def _project(options: Options) -> int:
+    _refuse_idle(options, [options.model], ("members", "epochs", "seed", "train"))
+    _free(options.output, options.overwrite, inputs=options.reference)
+    regions = _regions(options)
+    [model] = _models([options.model], baselines=True)
+    ds = _experiment(options, regions)
+    _fits(options.output, ds)
+    _progress("projecting" if not isinstance(model, str) else "training and projecting")
+    out = ds.permafrost.project(
+        model,
+        rcp=options.rcp,
+        ssp=options.ssp,
+        scenario=options.scenario,
+        method=options.adjust,
+        train=_period(options, "train"),
+        n_members=options.members or 1,
+        seed=options.seed or 0,
+        config=_config(options.epochs),
+    )
+    _write(out, options.output, regions, options.overwrite)
+    _show(_means_text(out))
+    return 0
+
+
+def _evaluate(options: Options) -> int:
+    _refuse_idle(options, options.models, ("members", "epochs"))
+    if options.output is not None:
+        _free(options.output, options.overwrite, inputs=options.reference)
+    regions = _regions(options)
+    models = _models(options.models) if options.models else None
+    ds = _experiment(options, regions)
+    _progress("fitting and scoring")
+    scores = ds.permafrost.evaluate(
+        models,
+        baselines="all" if options.baselines in (None, ["all"]) else options.baselines,
+        protocol=options.protocol,
+        train=_period(options, "train"),
+        test=_period(options, "test"),
+        members=options.members or 1,
+        seed=options.seed or 0,
+        config=_config(options.epochs),
+        changes="all" if options.changes == ["all"] else options.changes,
+        bootstrap=options.bootstrap,
+    )
+    _show(_scores_text(scores))
+    if options.output is None:
+        return 0
+    if options.output.suffix == ".csv":
+        from .evaluation import scoreboard
+
+        with atomic_path(options.output, overwrite=options.overwrite) as temporary:
+            scoreboard(scores).to_csv(temporary)
+        _show(f"wrote {options.output}")
+    else:
+        _write(scores, options.output, None, options.overwrite)
+    return 0
+
+
+# --- reading ------------------------------------------------------------------------------
+
+
+def _experiment(options: Options, regions: Any) -> xr.Dataset:
+    from .sources import open_dataset
+
+    _progress(f"reading {options.reference[0]}")
+    reference = open_dataset(options.reference, source=options.source)
+    if options.scenarios:
+        _progress(f"reading {options.scenarios[0]}")
+        scenarios = _scenarios(options)
+        return reference.permafrost.with_scenarios(scenarios, regions=regions)
+    return reference if regions is None else reference.permafrost.reduce(regions)
+
+
+def _scenarios(options: Options) -> dict[str, xr.Dataset]:
+    """Files of CMIP say what they hold; others are named, as ``rcp85=esm_rcp85.nc``."""
+    from .sources import open_cmip, open_raw
+
+    named: dict[str, list[str]] = {}
+    for item in options.scenarios:
+        found = re.fullmatch(r"(\w[\w.-]*)=(.+)", item)
+        if found and not Path(item).exists():
+            named.setdefault(found[1], []).append(found[2])
+    if not named:
+        return open_cmip(options.scenarios, model=options.esm)
+    if sum(map(len, named.values())) < len(options.scenarios):
+        options.usage.error("--scenarios: name all of them, as rcp85=FILE, or none")
+    if options.esm is not None:
+        options.usage.error("--esm chooses among CMIP files; these are named NAME=FILE")
+    return {name: open_raw(files) for name, files in named.items()}
+
+
+def _regions(options: Options) -> Any:
+    from .region_files import as_regions
+    from .regions import alaska_bands
+
+    if options.regions is None:
+        return None
+    if options.regions in _REGIONS:
+        return alaska_bands()
+    if not Path(options.regions).exists() and not Path(options.regions).suffix:
+        raise unknown_name("set of regions", options.regions, [*_REGIONS, "FILE.geojson"])
+    return as_regions(options.regions, names=options.region_names)
+
+
+def _models(names: Sequence[str], *, baselines: bool = False) -> list[str | Fitted]:
+    """Saved models are loaded; other names are checked before anything long begins."""
+    from .baselines import BASELINES
+    from .hybrid import architecture, load_model
+    from .models import MODELS
+
+    others = list(BASELINES) if baselines else []
+    for name in names:
+        if not _is_saved(name) and architecture(name) not in [*MODELS, *others]:
+            raise unknown_name("model", name, [*MODELS, "column+gru", *others, "FILE.xpm"])
+    return [load_model(name) if _is_saved(name) else name for name in names]
+
+
+def _is_saved(name: str) -> bool:
+    return name.endswith(".xpm") or os.sep in name
+
+
+def _config(epochs: int | None) -> TrainingConfig | None:
+    from .training import TrainingConfig
+
+    return None if epochs is None else TrainingConfig(epochs=epochs)
+
+
+def _period(options: Options, name: str) -> Any:
+    given = getattr(options, name)
+    if given is None:
+        return None
+    if given == ["all"] and name == "train":
+        return "all"
+    if len(given) == 2 and all(re.fullmatch(r"\d{4}(-\d{2}){0,2}", year) for year in given):
+        return tuple(given)
+    options.usage.error(f"--{name} takes the first and the last year; got {' '.join(given)!r}")
+
+
+def _refuse_idle(options: Options, models: Sequence[str] | None, names: Sequence[str]) -> None:
+    """No option is taken in silence that would do nothing."""
+    if not models or not all(map(_is_saved, models)):
+        return
+    for name in names:
+        if getattr(options, name) is not None:
+            options.usage.error(f"--{name} is for what is trained here; {models[0]} is saved")
+
+
+# --- writing ------------------------------------------------------------------------------
+
+
+def _free(path: Path | None, overwrite: bool, *, inputs: Sequence[str] = ()) -> None:
+    """Refuse a target before the work, not after it."""
+    if path is None or path.is_dir():  # GeoTIFFs are named, and refused, when they are made
+        return
+    if path.resolve() in {Path(item).resolve() for item in inputs}:
+        raise OutputExistsError(f"{str(path)!r} is read and would be replaced; choose another.")
+    if path.exists() and not overwrite:
+        raise OutputExistsError(
+            f"{str(path)!r} exists and is not overwritten silently; remove it, choose another "
+            "path, or pass --overwrite."
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {str(path.parent)!r} does not exist; create it.")
+
+
+def _fits(path: Path, ds: xr.Dataset) -> None:
+    """A grid is no set of outlines and the other way round; said before the training."""
+    if path.is_dir() and not (is_gridded(ds) or {"y", "x"} <= set(ds.dims)):
+        raise DimensionError(
+            f"{str(path)!r} is a folder, which takes GeoTIFFs of a grid; these are means over "
+            "regions, or stations. Type -o FILE.nc, or FILE.gpkg."
+        )
+    if path.suffix in VECTOR and is_gridded(ds):
+        raise DimensionError(
+            f"{path.name!r} takes regions or stations, and the data are a grid. Type --regions, "
+            "or -o with FILE.nc or an existing folder for GeoTIFFs."
+        )
+
+
+def _write(obj: xr.DataArray | xr.Dataset, path: Path, regions: Any, overwrite: bool) -> None:
+    from .gis import to_geotiff, to_netcdf, to_vector
+
+    if path.is_dir():
+        files = to_geotiff(obj, path, overwrite=overwrite)
+        _show(f"wrote {len(files)} GeoTIFFs to {path}")
+        return
+    if path.suffix in VECTOR:
+        to_vector(obj, path, regions, overwrite=overwrite)
+    else:
+        to_netcdf(obj, path, overwrite=overwrite)
+    sizes = ", ".join(f"{name} {size}" for name, size in obj.sizes.items())
+    _show(f"wrote {path}: {sizes}")
+
+
+def _scores_text(scores: xr.Dataset) -> str:
+    from .evaluation import scoreboard
+
+    table = scoreboard(scores)
+    return table.to_string(float_format="{:.2f}".format, na_rep="-", line_width=None)
+
+
+def _means_text(out: xr.DataArray) -> str:
+    """Means over periods and places, of the uppermost and the deepest layer; none of a grid."""
+    from .ensembles import period_means
+
+    if {"lat", "lon"} <= set(out.dims):
+        return "The means of a grid depend on its cells' areas: see --regions."
+    means = period_means(out)
+    over = [str(d) for d in means.dims if d not in ("scenario", "layer", "period")]
+    means = means.mean(over).dropna("period", how="all")
+    lines = [f"Means of whole years, {out.attrs['units']}, plain mean over {', '.join(over)}:"]
+    for k in dict.fromkeys((0, means.sizes["layer"] - 1)):
+        layer = means.isel(layer=k)
+        frame = layer.drop_vars("layer").transpose("scenario", "period").to_pandas().round(2)
+        lines.append(f"depth {float(layer['depth']):.2f} m\n{frame.to_string(na_rep='-')}")
+    return "\n".join(lines) if means.sizes["period"] else "No period has ten whole years."
+
+
+def _show(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _tell(message: str) -> None:
+    sys.stderr.write(f"xpermafrost: {' '.join(message.split())}\n")
+
+
+def _progress(what: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"... {what}\n")
+
+
+@contextmanager
+def _warnings_in_a_line(*, everything: bool) -> Iterator[None]:
+    """Our own warnings as a line of text; those of other packages with ``--debug`` only."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Any, category: Any, filename: str, lineno: int, *rest: Any) -> None:
+            if issubclass(category, PermafrostWarning):
+                _tell(f"warning: {message}")
+            elif everything:
+                usual(message, category, filename, lineno)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
+
+
+_COMMANDS = {
+    "demo": _demo,
+    "identify": _identify,
+    "standardize": _standardize,
+    "project": _project,
+    "evaluate": _evaluate,
+}
+
+__all__ = ["main"]
