@@ -116,7 +116,7 @@ LAYERS = (
         "_profiles",
         "plot",
     ),
-    ("_accessor_diagnostics", "_accessor_ensembles"),
+    ("_accessor_diagnostics", "_accessor_ensembles", "_accessor_plot"),
     ("accessor", "_cli_arguments", "cli", "__main__"),
     ("__init__",),
 )

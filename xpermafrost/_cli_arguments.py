@@ -148,7 +148,7 @@ exit codes: 0 fine, 1 the data or the request are refused, 2 wrong usage""",
   xpermafrost identify era5land_monthly.nc
   xpermafrost identify snow_*.nc --source era5-land
 
-The exit code is 1 if standardize would refuse the files.""",
+The exit code is 1 if a variable has a problem, or none is recognised.""",
     "standardize": """examples:
   xpermafrost standardize era5land_*.nc -o canonical.nc
   xpermafrost standardize hourly/*.grib --source era5-land --step day -o days.nc""",

@@ -13,6 +13,7 @@ import xarray as xr
 
 from ._accessor_diagnostics import OfArray, OfDataset
 from ._accessor_ensembles import OfEnsemble
+from ._accessor_plot import ArrayPlots, DatasetPlots
 
 if TYPE_CHECKING:
     from .fitted import FittedModel, Predictor
@@ -98,6 +99,11 @@ class PermafrostDataset(_Files, OfDataset):
 
     def __init__(self, obj: xr.Dataset) -> None:
         self._obj = obj
+
+    @property
+    def plot(self) -> DatasetPlots:
+        """Figures; see :mod:`xpermafrost.plot`."""
+        return DatasetPlots(self._obj)
 
     def identify(self, *, source: str | None = None) -> pd.DataFrame:
         """How every variable would be read; see :func:`xpermafrost.identify`."""
@@ -378,6 +384,11 @@ class PermafrostDataArray(_Files, OfArray, OfEnsemble):
 
     def __init__(self, obj: xr.DataArray) -> None:
         self._obj = obj
+
+    @property
+    def plot(self) -> ArrayPlots:
+        """Figures; see :mod:`xpermafrost.plot`."""
+        return ArrayPlots(self._obj)
 
     def check_scenarios(self) -> ScenarioReport:
         """Whether scenarios differ, and what is wrong; see :func:`xpermafrost.check_scenarios`."""

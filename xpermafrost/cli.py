@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 
 Options = argparse.Namespace
 
+#: What messages say to type in Python, and what to type here.
+_TO_TYPE = {
+    "overwrite=True": "--overwrite",
+    "train=('2001', '2018')": "--train 2001 2018",
+    "Open it with open_dataset.": "Or say what it is: --scenarios historical=FILE rcp85=FILE.",
+}
+
 #: Names that ``--regions`` knows; anything else is a file.
 _REGIONS = ("alaska-bands",)
 
@@ -83,7 +90,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (PermafrostError, OSError) as error:
         if options.debug:
             traceback.print_exc()
-        _tell(str(error).replace("overwrite=True", "--overwrite"))
+        message = str(error)
+        for python, here in _TO_TYPE.items():
+            message = message.replace(python, here)
+        _tell(message)
         return 1
     return code
 

@@ -1,0 +1,153 @@
+"""What the figures share: axes, colours, labels, refusals."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from .._checks import check_steps, month_index
+from .._optional import require
+from ..errors import DimensionError
+from ..schema import ESM, LAYER, MEMBER, REALIZATION, SCENARIO, TIME, layer_bounds, location_dims
+
+#: Colours of scenarios, distinct to the colour-blind (Okabe & Ito 2008); blue cool, red warm.
+SCENARIO_COLOURS = {
+    "rcp26": "#0072B2",
+    "ssp126": "#0072B2",
+    "rcp45": "#009E73",
+    "ssp245": "#009E73",
+    "rcp60": "#E69F00",
+    "ssp370": "#E69F00",
+    "rcp85": "#D55E00",
+    "ssp585": "#D55E00",
+}
+#: The rest of Okabe & Ito, for lines that are no scenarios.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLD, WARM = "#0072B2", "#D55E00"
+#: Dims whose labels are different answers to one question; figures show them as a fan.
+RUNS = (ESM, REALIZATION, MEMBER)
+_LABELS = {"rcp26": "RCP2.6", "rcp45": "RCP4.5", "rcp60": "RCP6.0", "rcp85": "RCP8.5"}
+
+
+def scenario_label(name: str) -> str:
+    """``"RCP8.5"`` for ``"rcp85"``, ``"SSP5-8.5"`` for ``"ssp585"``.
+
+    Examples
+    --------
+    >>> scenario_label("ssp126"), scenario_label("rcp45")
+    ('SSP1-2.6', 'RCP4.5')
+    """
+    if name in _LABELS:
+        return _LABELS[name]
+    if name.startswith("ssp") and len(name) == 6 and name[3:].isdigit():
+        return f"SSP{name[3]}-{name[4]}.{name[5]}"
+    return name
+
+
+def pyplot() -> Any:
+    """matplotlib.pyplot, or the message that says what to install."""
+    return require(
+        "matplotlib.pyplot", purpose="figures", install="pip install 'xpermafrost[plot]'"
+    )
+
+
+def axes_of(ax: Any, size: tuple[float, float], *, layout: str = "constrained") -> Any:
+    """The axes given, or new ones of a size [inch]."""
+    plt = pyplot()
+    return plt.subplots(figsize=size, layout=layout)[1] if ax is None else ax
+
+
+def bare(ax: Any) -> None:
+    """No frame above and on the right."""
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def mark(obj: xr.DataArray | xr.Dataset) -> str:
+    """What is simulated is marked in every figure, under every title."""
+    return "  |  SIMULATED sample world" if "simulated" in obj.attrs else ""
+
+
+def entitle(ax: Any, title: str | None, given: str, *marked: xr.DataArray | xr.Dataset) -> None:
+    """One's own title, or the one that says what is drawn and how; with the mark."""
+    note = next((mark(obj) for obj in marked if mark(obj)), "")
+    width = ax.get_position().width * ax.figure.get_figwidth()  # inch
+    text = (given if title is None else title) + note.replace("  |  ", "\n")
+    lines = [textwrap.fill(line, max(24, int(15 * width))) for line in text.split("\n")]
+    ax.set_title("\n".join(lines), fontsize=9)
+
+
+def layer_label(top: float, bottom: float) -> str:
+    """``"0-0.07 m"``; of a sensor its depth."""
+    return f"{top:g} m" if top == bottom else f"{top:g}-{bottom:g} m"
+
+
+def layer_labels(obj: xr.DataArray | xr.Dataset) -> list[str]:
+    """Of every layer, by its bounds; by its number where it has none."""
+    try:
+        return [layer_label(*edges) for edges in layer_bounds(obj)]
+    except DimensionError:
+        return [f"layer {k}" for k in obj[LAYER].values]
+
+
+def labels_of(obj: xr.DataArray | xr.Dataset, dim: Hashable) -> list[str]:
+    """Names along a dim as a figure writes them."""
+    if dim == LAYER:
+        return layer_labels(obj)
+    if dim == SCENARIO:
+        return [scenario_label(str(name)) for name in obj[dim].values]
+    return [str(name) for name in obj[dim].values]
+
+
+def colour_of(dim: Hashable, name: object, number: int) -> str:
+    """Of a scenario its own; else the next."""
+    fallback = COLOURS[number % len(COLOURS)]
+    return SCENARIO_COLOURS.get(str(name), fallback) if dim == SCENARIO else fallback
+
+
+def north_first(da: xr.DataArray, place: Hashable) -> np.ndarray:
+    """Order of the places from north to south, or as they are."""
+    if "lat" in da.coords and da["lat"].dims == (place,):
+        return np.argsort(-da["lat"].values, kind="stable")
+    return np.arange(da.sizes[place])
+
+
+def one_place_dim(
+    da: xr.DataArray, *, step: str, besides: Sequence[Hashable] = ()
+) -> tuple[xr.DataArray, Hashable]:
+    """With exactly one location dim, and which; raises for more. ``besides`` are no locations."""
+    places = tuple(dim for dim in location_dims(da) if dim not in besides)
+    if len(places) > 1:
+        raise DimensionError(
+            f"{step} draws one location dim, a row of panels each; {da.name!r} has "
+            f"{places}. Reduce or stack it first: da.mean('lon')."
+        )
+    return (da, places[0]) if places else (da.expand_dims(place=[""]), "place")
+
+
+def only_dims(da: xr.DataArray, allowed: Sequence[Hashable], *, step: str) -> None:
+    """Raise for dims that a figure cannot show, with the selection to type."""
+    extra = [dim for dim in da.dims if dim not in allowed]
+    if extra:
+        select = ", ".join(f"{dim}={da[dim].values[0].item()!r}" for dim in extra)
+        raise DimensionError(
+            f"{step} draws the dims {tuple(allowed)}; {da.name!r} has {tuple(extra)} as well. "
+            f"Select one, da.sel({select}), or average: da.mean({[str(d) for d in extra]})."
+        )
+
+
+def decimal_edges(da: xr.DataArray, every: str, *, step: str) -> np.ndarray:
+    """Beginnings of the months or days, and the end of the last, in years of any calendar."""
+    check_steps(da, every, step=step)
+    time = da[TIME]
+    if every == "month":
+        months = month_index(time)
+        return np.append(months, months[-1] + 1) / 12.0
+    length = 365.0 + np.asarray(time.dt.is_leap_year.values, dtype="float64")
+    if str(time.dt.calendar) == "360_day":
+        length = np.full(time.size, 360.0)
+    year = time.dt.year.values + (time.dt.dayofyear.values - 1) / length
+    return np.append(year, year[-1] + 1.0 / length[-1])
