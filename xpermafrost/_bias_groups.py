@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from ._checks import choose, step_index
+from ._checks import EQUAL_YEARS, choose, step_index
 from .errors import DimensionError, TimeAxisError
 from .schema import TIME
 
@@ -128,10 +128,9 @@ class Grouping:
 
 def days_of_year(time: xr.DataArray) -> np.ndarray:
     """Days in the year of every step, by its calendar."""
-    fixed = {"360_day": 360, "noleap": 365, "365_day": 365, "all_leap": 366, "366_day": 366}
     calendar = time.dt.calendar
-    if calendar in fixed:
-        return np.full(time.size, fixed[calendar])
+    if calendar in EQUAL_YEARS:
+        return np.full(time.size, EQUAL_YEARS[calendar])
     year = time.dt.year.values
     leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     return np.where(leap | ((year % 4 == 0) & (calendar == "julian")), 366, 365)

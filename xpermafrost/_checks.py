@@ -110,6 +110,10 @@ def _extrema(da: xr.DataArray) -> tuple[float, float]:
     return float(both["low"]), float(both["high"])
 
 
+#: Days in the year of the calendars in which all years are of the same length.
+EQUAL_YEARS = {"360_day": 360, "noleap": 365, "365_day": 365, "all_leap": 366, "366_day": 366}
+
+
 def month_index(time: xr.DataArray) -> np.ndarray:
     """Months since year 0 of every stamp, ``year * 12 + month - 1``: the join key of monthly data.
 
@@ -162,9 +166,13 @@ def day_index(time: xr.DataArray) -> np.ndarray:
     """Number of the day of every stamp: the join key of daily data, of any calendar."""
     if np.issubdtype(time.dtype, np.datetime64):
         return time.values.astype("datetime64[D]").astype("int64")
+    calendar = time.dt.calendar
+    if calendar in EQUAL_YEARS:  # the general way below takes forty times longer
+        days = (time.dt.year - 1) * EQUAL_YEARS[calendar] + time.dt.dayofyear - 1
+        return days.values.astype("int64")
     import cftime
 
-    numbers = cftime.date2num(time.values, "days since 0001-01-01", calendar=time.dt.calendar)
+    numbers = cftime.date2num(time.values, "days since 0001-01-01", calendar=calendar)
     return np.floor(np.asarray(numbers, dtype="float64")).astype("int64")
 
 
