@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -30,6 +31,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 COLD, WARM = "#0072B2", "#D55E00"
 #: Dims whose labels are different answers to one question; figures show them as a fan.
 RUNS = (ESM, REALIZATION, MEMBER)
+_RUN_WORDS = {ESM: "climate models", REALIZATION: "realizations", MEMBER: "members"}
+_STYLES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LABELS = {"rcp26": "RCP2.6", "rcp45": "RCP4.5", "rcp60": "RCP6.0", "rcp85": "RCP8.5"}
 
 
@@ -102,10 +106,36 @@ def labels_of(obj: xr.DataArray | xr.Dataset, dim: Hashable) -> list[str]:
     return [str(name) for name in obj[dim].values]
 
 
-def colour_of(dim: Hashable, name: object, number: int) -> str:
-    """Of a scenario its own; else the next."""
-    fallback = COLOURS[number % len(COLOURS)]
-    return SCENARIO_COLOURS.get(str(name), fallback) if dim == SCENARIO else fallback
+def lines_of(obj: xr.DataArray | xr.Dataset, dim: Hashable) -> list[dict[str, Any]]:
+    """Colour, line style, marker and label of every line along a dim, no two alike.
+
+    Scenarios have their own colours; styles and markers tell lines apart in grey as well.
+    """
+    names = [str(name) for name in obj[dim].values]
+    own = [SCENARIO_COLOURS.get(name) if dim == SCENARIO else None for name in names]
+    free = itertools.cycle([colour for colour in COLOURS if colour not in own] or COLOURS)
+    colours = [colour or next(free) for colour in own]
+    return [
+        {"color": colour, "ls": style, "marker": marker, "label": label}
+        for colour, style, marker, label in zip(
+            colours,
+            itertools.cycle(_STYLES),
+            itertools.cycle(_MARKERS),
+            labels_of(obj, dim),
+            strict=False,
+        )
+    ]
+
+
+def runs_of(obj: xr.DataArray) -> list[str]:
+    """Dims of different answers to one question that it has."""
+    return [dim for dim in RUNS if dim in obj.dims]
+
+
+def runs_text(obj: xr.DataArray, runs: Sequence[str]) -> str:
+    """``"3 climate models and 2 members"``."""
+    counts = [(obj.sizes[dim], _RUN_WORDS[dim]) for dim in runs]
+    return " and ".join(f"{n} {word if n > 1 else word[:-1]}" for n, word in counts)
 
 
 def north_first(da: xr.DataArray, place: Hashable) -> np.ndarray:

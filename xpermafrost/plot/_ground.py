@@ -18,11 +18,12 @@ from ._common import (
     WARM,
     axes_of,
     bare,
-    colour_of,
     decimal_edges,
     entitle,
-    labels_of,
+    lines_of,
     only_dims,
+    runs_of,
+    runs_text,
 )
 
 
@@ -75,7 +76,7 @@ def trumpet(soil: Temperature, *, ax: Any = None, title: str | None = None) -> A
         "mean": _of_years(mean_of_years, warm, years),
         "maximum": _of_years(max_of_years, warm, years),
     }
-    runs = [dim for dim in RUNS if dim in warm.dims]
+    runs = runs_of(warm)
     whole = values["mean"].notnull().any([d for d in values["mean"].dims if d != YEAR])
     if not whole.any():
         raise DataError(
@@ -99,7 +100,7 @@ def trumpet(soil: Temperature, *, ax: Any = None, title: str | None = None) -> A
     bare(ax)
     ax.legend(loc="lower right", frameon=False, fontsize=8, title=f"annual, of {years.step}s",
               title_fontsize=8)  # fmt: skip
-    shaded = f"range of {_runs_text(warm, runs)}" if runs else "range of years"
+    shaded = f"range of {runs_text(warm, runs)}" if runs else "range of years"
     entitle(ax, title, f"{_where(warm)}{kept[0]}-{kept[-1]}; shaded: {shaded}", warm)
     return ax
 
@@ -116,11 +117,6 @@ def _one_profile(soil: Temperature, step: str) -> xr.DataArray:
 def _of_years(kernel: Any, da: xr.DataArray, years: Any) -> xr.DataArray:
     (out,) = over_years(lambda v: kernel(v, years, COVERAGE), [da], years=years)
     return out
-
-
-def _runs_text(da: xr.DataArray, runs: list[str]) -> str:
-    words = {"esm": "climate models", "realization": "realizations", "member": "members"}
-    return " and ".join(f"{da.sizes[dim]} {words[dim]}" for dim in runs)
 
 
 def _where(da: xr.DataArray) -> str:
@@ -165,8 +161,8 @@ def depth_time(soil: Temperature, *, ax: Any = None, title: str | None = None) -
     ('year', 'depth [m]')
     """
     warm = _one_profile(soil, "depth_time")
-    runs = [dim for dim in RUNS if dim in warm.dims]
-    averaged = f", mean of {_runs_text(warm, runs)}" if runs else ""
+    runs = runs_of(warm)
+    averaged = f", mean of {runs_text(warm, runs)}" if runs else ""
     warm = warm.mean(runs, skipna=False, keep_attrs=True).transpose(LAYER, TIME)
     profile = profile_of(warm, step="depth_time")
     years = years_of(warm, "calendar", step="depth_time")
@@ -249,9 +245,9 @@ def active_layer_trend(
     dim = series.dims[0]
     ax = axes_of(ax, (7.0, 3.2 + 0.22 * series.sizes[dim]))
     bars = uncertainty and {"uncertainty_lower", "uncertainty_upper"} <= set(series.coords)
-    for k, name in enumerate(labels_of(series, dim)):
+    for k, look in enumerate(lines_of(series, dim)):
         one = series.isel({dim: k})
-        colour = colour_of(dim, series[dim].values[k], k)
+        colour = look["color"]
         known = one.notnull().values
         year, value = one[YEAR].values[known].astype("float64"), one.values[known]
         if bars:
@@ -259,8 +255,8 @@ def active_layer_trend(
             spread = np.abs(np.stack([value - low, high - value]))
             aside = 0.08 * (k - 0.5 * (series.sizes[dim] - 1))  # that bars of one year stay apart
             ax.errorbar(year + aside, value, spread, fmt="none", ecolor=colour, alpha=0.4, lw=0.8)
-        ax.plot(one[YEAR], one, color=colour, marker="o", ms=3, lw=0.6)
-        _trend(ax, year, value, colour, _prefix(name), _censored(one))
+        ax.plot(one[YEAR], one, color=colour, marker=look["marker"], ms=3, lw=0.6)
+        _trend(ax, year, value, look, _censored(one))
     bare(ax)
     ax.set_ylim(bottom=0.0)
     ax.xaxis.get_major_locator().set_params(integer=True)
@@ -269,10 +265,6 @@ def active_layer_trend(
     note = "; bars: bounds of the layers that it ends in" if bars else ""
     entitle(ax, title, f"{_where(series)}Theil-Sen trend, 95 % interval{note}", thickness)
     return ax
-
-
-def _prefix(name: str) -> str:
-    return f"{name}: " if name else ""
 
 
 def _yearly(thickness: xr.DataArray) -> xr.DataArray:
@@ -294,17 +286,17 @@ def _censored(one: xr.DataArray) -> int:
     return int((one["status"] == 2).sum()) if "status" in one.coords else 0
 
 
-def _trend(
-    ax: Any, year: np.ndarray, value: np.ndarray, colour: str, prefix: str, below: int
-) -> None:
+def _trend(ax: Any, year: np.ndarray, value: np.ndarray, look: dict[str, Any], below: int) -> None:
     from scipy.stats import theilslopes
 
+    prefix = f"{look['label']}: " if look["label"] else ""
     note = f"; {below} years below the profile" if below else ""
+    style = {"color": look["color"], "ls": look["ls"], "lw": 1.8}
     if year.size < 3:
-        ax.plot([], [], color=colour, label=f"{prefix}no trend from {year.size} years{note}")
+        ax.plot([], [], label=f"{prefix}no trend from {year.size} years{note}", **style)
         return
     found = theilslopes(value, year, alpha=0.95)
     slope, low, high = (1000.0 * s for s in (found.slope, found.low_slope, found.high_slope))
     label = f"{prefix}{slope:+.1f} cm per decade [{low:+.1f}, {high:+.1f}]{note}"
     ends = np.array([year[0], year[-1]])
-    ax.plot(ends, found.intercept + found.slope * ends, color=colour, lw=1.8, label=label)
+    ax.plot(ends, found.intercept + found.slope * ends, label=label, **style)
