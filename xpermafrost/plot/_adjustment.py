@@ -87,6 +87,9 @@ def _table(report: xr.DataTree | xr.Dataset, name: str, step: str) -> xr.Dataset
 
 def _panels(da: xr.DataArray, place: Hashable, attrs: dict[str, Any], title: str | None) -> Any:
     da = da.transpose(place, *_DIMS)
+    units = ""
+    if da.name in VARIABLES and VARIABLES[str(da.name)].units == "kg m-2 s-1":
+        da, units = 86400.0 * da, "mm day-1"  # of readable numbers
     rows, columns = da.sizes[place], da.sizes["season"]
     figure, axes = pyplot().subplots(
         rows,
@@ -105,11 +108,10 @@ def _panels(da: xr.DataArray, place: Hashable, attrs: dict[str, Any], title: str
             if j == 0:
                 ax.set_ylabel(names[i], fontsize=9)
     row_ = VARIABLES.get(str(da.name))
-    what = f"{row_.long_name} [{row_.units}]" if row_ else str(da.name)
+    what = f"{row_.long_name} [{units or row_.units}]" if row_ else str(da.name)
     figure.supxlabel(f"reference: {what}", fontsize=10)
     figure.supylabel("climate model", fontsize=10)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    axes[0, 0].legend(frameon=False, fontsize=7, handlelength=1.0)
     percent = [f"{100 * q:g}" for q in (da["quantile"].values[0], da["quantile"].values[-1])]
     given = (
         f"Quantiles of months, {' to '.join(percent)} %, {attrs.get('training_period', '')}  |  "
@@ -131,8 +133,6 @@ def _quantiles(ax: Any, one: xr.DataArray) -> None:
     ax.plot(limits, limits, color="0.5", lw=0.8, zorder=0)
     ax.set(xlim=limits, ylim=limits, aspect="equal")
     ax.tick_params(labelsize=7)
-    ax.xaxis.get_offset_text().set_fontsize(7)
-    ax.yaxis.get_offset_text().set_fontsize(7)
     ax.locator_params(nbins=4)
     bare(ax)
 
@@ -188,7 +188,7 @@ def change_signals(
     figure, axes = pyplot().subplots(
         1,
         columns,
-        figsize=(3.4 * columns + 1.6, (0.14 * da.sizes[SCENARIO] + 0.1) * da.sizes[place] + 1.9),
+        figsize=(3.2 * columns + 2.9, (0.14 * da.sizes[SCENARIO] + 0.1) * da.sizes[place] + 1.9),
         sharex=True,
         sharey=True,
         squeeze=False,
@@ -204,7 +204,7 @@ def change_signals(
     units = da.attrs.get("units", "")
     figure.supxlabel(f"{da.attrs.get('long_name', variable)} [{units}]", fontsize=10)
     handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
     method = report.attrs.get("method", da.attrs.get("adjustment", ""))
     given = f"Change by scenario  |  adjustment {method}" if method else "Change by scenario"
     marked = da.assign_attrs({**da.attrs, **report.attrs})

@@ -80,8 +80,14 @@ def entitle(ax: Any, title: str | None, given: str, *marked: xr.DataArray | xr.D
     note = next((mark(obj) for obj in marked if mark(obj)), "")
     width = ax.get_position().width * ax.figure.get_figwidth()  # inch
     text = (given if title is None else title) + note.replace("  |  ", "\n")
-    lines = [textwrap.fill(line, max(24, int(15 * width))) for line in text.split("\n")]
+    lines = [_wrapped(line, max(24, int(15 * width))) for line in text.split("\n")]
     ax.set_title("\n".join(lines), fontsize=9)
+
+
+def _wrapped(line: str, width: int) -> str:
+    """In lines of about one length, none longer than ``width``."""
+    count = len(textwrap.wrap(line, width))
+    return textwrap.fill(line, min(width, len(line) // max(count, 1) + 8))
 
 
 def layer_label(top: float, bottom: float) -> str:
@@ -95,6 +101,15 @@ def layer_labels(obj: xr.DataArray | xr.Dataset) -> list[str]:
         return [layer_label(*edges) for edges in layer_bounds(obj)]
     except DimensionError:
         return [f"layer {k}" for k in obj[LAYER].values]
+
+
+def along_layers(obj: xr.Dataset) -> xr.Dataset:
+    """With the dim ``layer`` also where one layer was selected."""
+    if LAYER in obj.dims:
+        return obj
+    known = [name for name in (LAYER, "depth", "depth_top", "depth_bottom") if name in obj.coords]
+    coords = {name: (LAYER, [obj[name].item()], obj[name].attrs) for name in known}
+    return obj.drop_vars(known).expand_dims(LAYER).assign_coords(coords)
 
 
 def labels_of(obj: xr.DataArray | xr.Dataset, dim: Hashable) -> list[str]:

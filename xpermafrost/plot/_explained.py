@@ -12,7 +12,7 @@ from .._checks import require_dims, require_variables
 from ..errors import DataError, DimensionError
 from ..schema import FEATURE, LAG, LAYER
 from ._attributions import source_text
-from ._common import axes_of, bare, entitle, layer_labels, pyplot, scenario_label
+from ._common import along_layers, axes_of, bare, entitle, layer_labels, pyplot, scenario_label
 
 #: Bins of the horizontal axis: dots of one bin lie beside each other.
 _BINS = 120
@@ -25,7 +25,8 @@ def attribution_beeswarm(
 ) -> Any:
     """Beeswarm of attributions: a dot for every window, coloured by the value of the feature.
 
-    Attributions of a feature are summed over the lags of the window, its values averaged. On top
+    Attributions of a feature are summed over the lags of the window; its value is the one at the
+    lag, written beside its name, that has the largest mean absolute attribution. On top
     is the feature with the largest mean absolute sum: an order that may differ from that of
     :func:`xpermafrost.importance`, which sums absolute values. Computes.
 
@@ -57,17 +58,17 @@ def attribution_beeswarm(
     --------
     >>> rng = np.random.default_rng(0)
     >>> tas = rng.normal(260.0, 9.0, (50, 12))
-    >>> parts = np.stack([0.1 * (tas - 260.0), np.zeros_like(tas)], axis=2)
+    >>> parts = np.stack([(tas - 260.0) / np.arange(1, 13), np.zeros_like(tas)], axis=2)
     >>> why = xr.Dataset(
     ...     {
     ...         "attribution": (("window", "lag", "feature"), parts),
     ...         "feature_value": (("window", "lag", "feature"), np.stack([tas, tas], axis=2)),
     ...     },
-    ...     {"feature": ["tas", "snd"]},
+    ...     {"feature": ["tas", "snd"], "lag": range(12)},
     ... )
     >>> ax = attribution_beeswarm(why)
     >>> [label.get_text() for label in ax.get_yticklabels()]
-    ['tas', 'snd']
+    ['tas (lag 0)', 'snd (lag 0)']
     """
     step = "attribution_beeswarm"
     require_variables(
@@ -75,8 +76,15 @@ def attribution_beeswarm(
     )
     require_dims(attributions["attribution"], (WINDOW, LAG, FEATURE), step=step)
     one = _one_layer(attributions, step)
+    where = f", layer {layer_labels(one)[0]}" if LAYER in one.coords else ""
+    one = one.isel({LAYER: 0})
     values = one["attribution"].sum(LAG).transpose(FEATURE, WINDOW).values
-    given = one["feature_value"].mean(LAG).transpose(FEATURE, WINDOW).values
+    strongest = abs(one["attribution"]).mean(WINDOW).fillna(0.0).argmax(LAG)
+    given = one["feature_value"].isel({LAG: strongest}).transpose(FEATURE, WINDOW).values
+    names = [
+        f"{name} (lag {lag})"
+        for name, lag in zip(one[FEATURE].values, one[LAG].values[strongest.values], strict=True)
+    ]
     order = np.argsort(-np.abs(values).mean(axis=1), kind="stable")
     values, given = values[order], given[order]
     ax = axes_of(ax, (7.0, 0.42 * order.size + 1.6))
@@ -90,28 +98,25 @@ def attribution_beeswarm(
         ax.scatter(x[~known], y[~known], color="0.6", **look)
         dots = ax.scatter(x[known], y[known], c=_from_0_to_1(value[known]), cmap=colours,
                           vmin=0.0, vmax=1.0, **look)  # fmt: skip
-    ax.set_yticks(range(order.size), [str(one[FEATURE].values[k]) for k in order])
+    ax.set_yticks(range(order.size), [names[k] for k in order])
     ax.set_ylim(order.size - 0.5, -0.5)
     ax.set_xlabel("attribution to soil temperature, sum over lags [K]")
     bare(ax)
-    bar = ax.figure.colorbar(dots, ax=ax, aspect=30, label="mean of the feature over its window")
+    bar = ax.figure.colorbar(dots, ax=ax, aspect=30, label="value of the feature at the lag")
     bar.set_ticks([0.0, 1.0], labels=["low", "high"])
     bar.outline.set_visible(False)
-    where = f", layer {layer_labels(one.expand_dims(LAYER))[0]}" if LAYER in one.coords else ""
     entitle(ax, title, f"{source_text(one)}{where}; {values.shape[1]} windows", one)
     return ax
 
 
 def _one_layer(attributions: xr.Dataset, step: str) -> xr.Dataset:
-    if LAYER not in attributions.dims:
-        return attributions.compute()
-    if attributions.sizes[LAYER] > 1:
+    if attributions.sizes.get(LAYER, 1) > 1:
         labels = attributions[LAYER].values.tolist()
         raise DimensionError(
             f"{step} draws one layer; the attributions have {labels}. Select one: "
             f"why.sel(layer={labels[0]})."
         )
-    return attributions.isel({LAYER: 0}).compute()
+    return along_layers(attributions).compute()
 
 
 def _colours() -> Any:

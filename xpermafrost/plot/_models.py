@@ -207,7 +207,7 @@ def write_cells(ax: Any, image: Any, values: np.ndarray) -> None:
     for i, j in np.ndindex(values.shape):
         red, green, blue, _ = image.cmap(image.norm(values[i, j]))
         dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-        text = f"{values[i, j]:.2f}" if np.isfinite(values[i, j]) else "none"
+        text = f"{round(values[i, j], 2) + 0.0:.2f}" if np.isfinite(values[i, j]) else "none"
         colour = "white" if dark and text != "none" else "black"
         ax.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
 
