@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .._checks import require_dims
 from ..diagnostics._profile import SOIL, Temperature, celsius, profile_of
 from ..diagnostics._years import COVERAGE, YEAR, max_of_years, mean_of_years, over_years, years_of
 from ..errors import DataError, DimensionError
@@ -15,12 +14,14 @@ from ..schema import LAYER, SCENARIO, TIME, location_dims
 from ._common import (
     COLD,
     RUNS,
+    SOIL_CALL,
     WARM,
     axes_of,
     bare,
     decimal_edges,
     entitle,
     lines_of,
+    need,
     only_dims,
     runs_of,
     runs_text,
@@ -109,7 +110,7 @@ def _one_profile(soil: Temperature, step: str) -> xr.DataArray:
     warm = celsius(soil, SOIL, step=step)
     if isinstance(soil, xr.Dataset) and "simulated" in soil.attrs:
         warm = warm.assign_attrs(simulated=soil.attrs["simulated"])
-    require_dims(warm, (LAYER, TIME), step=step)
+    need(warm, (LAYER, TIME), step=step, call=SOIL_CALL)
     only_dims(warm, (LAYER, TIME, *RUNS), step=step)
     return warm.compute()
 

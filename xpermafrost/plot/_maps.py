@@ -61,7 +61,8 @@ def region_map(
     elif len(location_dims(values)) != 1:
         raise DimensionError(
             f"region_map needs the dims ('lat', 'lon') or one of regions; {values.name!r} has "
-            f"{values.dims}. A station table is written by xp.to_vector."
+            f"{values.dims}. Reduce it first: ds.permafrost.reduce(xp.alaska_bands()). Stations: "
+            "xp.to_vector."
         )
     else:
         only_dims(values, location_dims(values), step="region_map")
