@@ -74,16 +74,21 @@ def _row(name: str, each: Taken | Missing, ratio: tuple[float, float] | None) ->
     ]
 
 
-def section(title: str, work: Work, taken: Mapping[str, Taken | Missing]) -> str:
+def title(name: str) -> str:
+    """Heading of a stage."""
+    return name[0].upper() + name[1:]
+
+
+def section(name: str, work: Work, taken: Mapping[str, Taken | Missing]) -> str:
     """Heading, size and table of one stage: ours, peers, limits."""
     ratio = ratios(taken, work.first)
     rows = []
-    for name, each in taken.items():
-        label = f"*limit: {name}*" if name in work.limits else name
-        rows.append(_row(label, each, ratio.get(name)))
+    for who, each in taken.items():
+        label = f"*limit: {who}*" if who in work.limits else who
+        rows.append(_row(label, each, ratio.get(who)))
     rounds = max(t.rounds for t in taken.values() if isinstance(t, Taken))
     once = "one round" if rounds == 1 else f"medians of {rounds} rounds"
-    return f"### {title[0].upper()}{title[1:]}\n\n{work.size}; {once}.\n\n{tabulated(HEAD, rows)}\n"
+    return f"### {title(name)}\n\n{work.size}; {once}.\n\n{tabulated(HEAD, rows)}\n"
 
 
 def growth_table(found: Sequence[Growth]) -> str:

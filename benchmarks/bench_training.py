@@ -197,12 +197,12 @@ STAGES = (
     Stage(
         name="train, gru",
         make=lambda scale: _work(["gru"], max(1, round(10 * scale))),
-        quick=0.2,
+        quick=0.1,
     ),
     Stage(
         name="train, five nets",
         make=lambda scale: _work(list(MODELS), max(1, round(10 * scale))),
-        quick=0.2,
+        quick=0.1,
     ),
 )
 

@@ -64,7 +64,7 @@ class Plan:
         return stage.growth / 4 if self.quick else stage.growth
 
 
-QUICK = Plan(quick=True, rounds=5, budget=4.0)
+QUICK = Plan(quick=True, rounds=3, budget=2.0)
 FULL = Plan(quick=False, rounds=7, budget=25.0)
 
 
