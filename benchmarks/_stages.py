@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 Run = Callable[[], Any]
 
@@ -165,6 +166,15 @@ def products_of(operations: float) -> Run:
         torch.mm(a, narrow, out=small)
 
     return run
+
+
+def shape_of(obj: xr.Dataset | xr.DataArray) -> str:
+    """Sizes in words.
+
+    >>> shape_of(xr.Dataset(coords={"lat": [1, 2], "lon": [3]}))
+    '2 lat x 1 lon'
+    """
+    return " x ".join(f"{size} {name}" for name, size in obj.sizes.items())
 
 
 def furthest(one: np.ndarray, other: np.ndarray) -> float:

@@ -25,7 +25,7 @@ import xarray as xr
 from xpermafrost import diagnostics
 from xpermafrost.schema import layer_coords
 
-from ._stages import Stage, Work, furthest, read_of
+from ._stages import Stage, Work, furthest, read_of, shape_of
 
 SIZES = {"quick": (12, 280), "full": (120, 280)}
 CHUNK = (3, 280)
@@ -122,7 +122,7 @@ def _work(kind: str, scale: float) -> Work:
             lambda: thaw_by_hand(soil),
         )
     return Work(
-        size=f"{dict(soil.sizes)} float32, {soil.nbytes / 1e6:.0f} MB",
+        size=f"{shape_of(soil)} float32, {soil.nbytes / 1e6:.0f} MB",
         ours={"xpermafrost": lambda: ours(soil)},
         peers={name: theirs},
         limits={"reading the input once": read_of(soil.values)},

@@ -20,7 +20,7 @@ import xpermafrost as xp
 
 from ._measure import measure
 from ._page import section
-from ._stages import Stage, Work, peer, read_of
+from ._stages import Stage, Work, peer, read_of, shape_of
 
 VARIABLES, MONTHS, ROWS, COLUMNS = 16, 276, 120, 280
 EDGES = tuple(np.linspace(59.0, 71.0, 7).tolist())
@@ -146,7 +146,7 @@ def _work(kind: str, scale: float) -> Work:
         return lambda: run(data)
 
     return Work(
-        size=f"{dict(ds.sizes)}, {VARIABLES} variables, {ds.nbytes / 1e6:.0f} MB, "
+        size=f"{shape_of(ds)}, {VARIABLES} variables, {ds.nbytes / 1e6:.0f} MB, "
         f"{'numpy' if chunks is None else f'dask {chunks}'}",
         ours={"xpermafrost": on_data(ours)},
         peers={
@@ -162,7 +162,7 @@ def _stage(kind: str) -> Stage:
     return Stage(
         name=f"reduce, {kind}",
         make=lambda scale: _work(kind, scale),
-        quick=0.125,
+        quick=0.0625,
         tiny=0.05,
         growth=0.125 if kind != "space" else None,
     )

@@ -23,7 +23,7 @@ from xpermafrost.regridding import make_grid, regrid, regrid_weights
 
 from ._measure import measure
 from ._page import section
-from ._stages import Missing, Outside, Run, Stage, Work, copy_of, furthest, peer, read_of
+from ._stages import Missing, Outside, Run, Stage, Work, copy_of, furthest, peer, read_of, shape_of
 
 
 def alaska(months: int) -> xr.Dataset:
@@ -146,7 +146,7 @@ def _work(method: str, scale: float) -> Work:
     if method == "bilinear":  # the larger array is the answer
         moved = [np.zeros((ds.sizes["time"], target.sizes["lat"], target.sizes["lon"]), "float32")]
     return Work(
-        size=f"{dict(ds.sizes)} to {target.sizes['lat']} x {target.sizes['lon']}",
+        size=f"{shape_of(ds)} to {target.sizes['lat']} x {target.sizes['lon']}",
         ours={
             "xpermafrost": lambda: regrid(ds, target, method=method, min_valid=0),
             "xpermafrost, stored weights": lambda: regrid(

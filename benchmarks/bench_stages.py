@@ -32,6 +32,7 @@ from ._stages import (
     furthest,
     peer,
     products_of,
+    shape_of,
 )
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def by_hand(ds: xr.Dataset) -> xr.Dataset:
 def _standardize(scale: float) -> Work:
     ds = store(max(2, round(96 * scale)))
     return Work(
-        size=f"{dict(ds.sizes)}, {len(STORE)} variables, {ds.nbytes / 1e6:.0f} MB",
+        size=f"{shape_of(ds)}, {len(STORE)} variables, {ds.nbytes / 1e6:.0f} MB",
         ours={"xpermafrost": lambda: xp.standardize(ds)},
         peers={"xarray by hand, unchecked": lambda: by_hand(ds)},
         limits={"copy of the bytes": copy_of(*(da.values for da in ds.data_vars.values()))},
@@ -275,7 +276,7 @@ def _predict_stage(name: str) -> Stage:
     return Stage(
         name=f"predict, {name}",
         make=lambda scale: _predict(name, scale),
-        quick=0.02,
+        quick=0.01,
         tiny=0.001,
         growth=0.01,
     )
@@ -328,7 +329,7 @@ def _write(scale: float) -> Work:
         )
 
     return Work(
-        size=f"{dict(da.sizes)} float32, {da.nbytes / 1e6:.0f} MB, to NetCDF on this disk",
+        size=f"{shape_of(da)} float32, {da.nbytes / 1e6:.0f} MB, to NetCDF on this disk",
         ours={
             "xpermafrost, as by default": in_folder("ours", lambda p: xp.to_netcdf(da, p)),
             "xpermafrost, compression none": in_folder(
@@ -347,7 +348,7 @@ def _write(scale: float) -> Work:
 STAGES = (
     Stage(name="standardize", make=_standardize, quick=0.25, tiny=0.02, growth=0.25),
     Stage(name="features", make=_features, quick=0.1, tiny=0.001, growth=0.25),
-    Stage(name="windows", make=_windows, quick=0.03, tiny=0.001, growth=0.1),
+    Stage(name="windows", make=_windows, quick=0.02, tiny=0.001, growth=0.1),
     _predict_stage("gru"),
     _predict_stage("tcn"),
     Stage(name="write", make=_write, quick=0.1, tiny=0.02, growth=0.125),

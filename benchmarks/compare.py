@@ -193,7 +193,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{_page.load():.1f} at the end (1 to 2 is this run itself)."
     )
     if before > 1:
-        when += " **Other work was running: read the ratios of processor time.**"
+        when += (
+            " **Other work was running: read the ratios of processor time, and not those of "
+            "torch's own loops, whose threads spin while they wait for each other.**"
+        )
     print(when)
     if options.write:
         with atomic_path(options.write, overwrite=True) as path:
