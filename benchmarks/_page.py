@@ -140,9 +140,11 @@ def _versions() -> str:
 
 def machine() -> str:
     """Processor, system and versions, in a sentence each."""
+    import torch
+
     return (
-        f"{_processor()}, {workers()} processors, {platform.system()}, "
-        f"Python {platform.python_version()}; {_versions()}."
+        f"{_processor()}, {workers()} processors, torch on {torch.get_num_threads()}, "
+        f"{platform.system()}, Python {platform.python_version()}; {_versions()}."
     )
 
 

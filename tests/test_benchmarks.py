@@ -29,7 +29,7 @@ from benchmarks._stages import (
 )
 
 pytestmark = pytest.mark.filterwarnings(  # the diagnostics are of monthly means on purpose
-    "ignore:the active-layer thickness of monthly means"
+    "ignore::xpermafrost.errors.PermafrostWarning"
 )
 
 ROOT = Path(__file__).parent.parent
