@@ -26,6 +26,7 @@ LAYERS = (
         "_reduce_kernels",
         "_quantile_kernels",
         "_quantile_sorting",
+        "_inference_kernels",
         "_bias_groups",
         "_bias_inputs",
         "_bias_arrays",
@@ -74,6 +75,7 @@ LAYERS = (
         "_cf",
     ),
     ("models",),
+    ("_inference",),
     ("fitted", "_explains"),
     ("training", "_training_loop", "pretraining", "_teacher"),
     (
@@ -126,6 +128,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 HEAVY = {
     "torch": (
         "models",
+        "_inference",
         "fitted",
         "training",
         "_training_loop",
@@ -134,12 +137,14 @@ HEAVY = {
         "_attribution_shap",
         "recursive",
     ),
+    "llvmlite": ("_inference_kernels",),
     "numba": (
         "_reduce_kernels",
         "_polygon_kernels",
         "_regrid_kernels",
         "_quantile_kernels",
         "_quantile_sorting",
+        "_inference_kernels",
         "physics",
         "_sampleworld",
     ),

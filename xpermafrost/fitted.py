@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-import torch
 import xarray as xr
 from torch import nn
 
 from . import __version__
 from ._checks import check_steps, choose, require_variables
 from ._explains import Explains
+from ._inference import run_net, strided
 from .checkpoint import read_archive, write_archive
 from .errors import CheckpointError, DataError, DimensionError, ModelMismatchError, UnknownNameError
 from .features import SEASON_NAMES, build_features, needed_variables
@@ -25,10 +25,7 @@ from .models import UNKNOWN, load_network
 from .products import soil_temperature
 from .scaling import scale_features, unscale_target
 from .schema import FEATURE, LAYER, MEMBER, SCENARIO, TIME, layer_bounds, location_dims
-from .windows import Windows, WindowSpec, location_index, make_windows
-
-#: Recurrent nets are fastest in batches of this size (see docs/architecture.md).
-PREDICTION_BATCH = 512
+from .windows import WindowSpec, location_index, make_windows
 
 
 class Predictor(Protocol):
@@ -384,27 +381,4 @@ def _rebuild(
         ) from error
 
 
-def strided(cube: torch.Tensor, length: int) -> torch.Tensor:
-    """Every window of ``(location, time, feature)`` as a row ``(length * feature)``; no copy."""
-    n_location, n_time, n_feature = cube.shape
-    rows = n_location * n_time - length + 1
-    return cube.as_strided((rows, length * n_feature), (n_feature, 1))
-
-
-@torch.inference_mode()
-def run_net(net: nn.Module, windows: Windows, index: np.ndarray, *, device: str) -> np.ndarray:
-    """Scaled predictions ``(window, layer)`` of one network, in batches."""
-    flat = strided(torch.from_numpy(windows.cube), windows.spec.length)
-    rows = torch.from_numpy(windows.rows)
-    places = torch.from_numpy(index[windows.location])
-    shape = (windows.spec.length, windows.cube.shape[2])
-    net = net.to(device).eval()
-    parts = []
-    for begin in range(0, len(windows), PREDICTION_BATCH):
-        some = slice(begin, begin + PREDICTION_BATCH)
-        x = flat.index_select(0, rows[some]).view(-1, *shape).to(device)
-        parts.append(net(x, places[some].to(device)).cpu())
-    return torch.cat(parts).numpy()
-
-
-__all__ = ["FittedModel", "Predictor", "load_model", "run_net"]
+__all__ = ["FittedModel", "Predictor", "load_model", "strided"]
