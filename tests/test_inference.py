@@ -75,6 +75,7 @@ def test_series_and_windows_agree_in_every_length(name, length, horizon):
     [
         (GRU, {"hidden": 7}),
         (GRU, {"hidden": 50, "embedding": 1}),
+        (GRU, {"embedding": 0}),
         (GRU, {"depth": 2, "hidden": 9}),
         (GRU, {"depth": 3}),
         (BiLSTM, {"hidden": 5, "embedding": 7}),

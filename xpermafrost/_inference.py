@@ -85,6 +85,7 @@ def run_windows(net: nn.Module, windows: Windows, index: np.ndarray, *, device: 
 
 
 def _along_series(net: SequenceNet, windows: Windows, index: np.ndarray) -> np.ndarray:
+    """As :func:`run_net`: codes by the network's encoder of series, block by block, then its head."""
     from ._inference_kernels import add_product, affine, take
     from .models._series import linear, values
 
@@ -97,12 +98,12 @@ def _along_series(net: SequenceNet, windows: Windows, index: np.ndarray) -> np.n
     out = np.empty((len(windows), net.head.out_features), dtype="float32")
     known = np.where(index == UNKNOWN, 0, index)
     places = np.where((index == UNKNOWN)[:, None], np.float32(0), embedding[known])
-    cutter = _Cutter(windows, places)
+    cutter, n_features = _Cutter(windows, places), windows.cube.shape[2]
 
     def answer(begin: int, end: int) -> None:
         block = cutter.block(begin, end)
         codes = np.ascontiguousarray(encoder.codes(block))
-        place = take(np.ascontiguousarray(block.x[-places.shape[1] :]), block.runs, 0, block.lanes)
+        place = take(block.x[n_features:], block.runs, 0, block.lanes)
         scaled = affine(of_code, head.b, codes, 0, block.lanes)
         add_product(of_place, place, scaled, 0, block.lanes)
         out[begin:end] = scaled[: out.shape[1], : end - begin].T
@@ -123,6 +124,7 @@ class _Cutter:
         self.breaks = np.flatnonzero(~follows) + 1
 
     def bounds(self, size: int) -> Iterator[tuple[int, int]]:
+        """First window of every block, and the first of the next."""
         for begin in range(0, self.rows.size, size):
             yield begin, min(begin + size, self.rows.size)
 
@@ -151,9 +153,15 @@ def _on_threads(answer: Callable[[int, int], None], bounds: list[tuple[int, int]
         for begin, end in bounds:
             answer(begin, end)
         return
+    left = iter(bounds)  # of a list: threads may take from it in turn
+
+    def work() -> None:
+        for begin, end in left:
+            answer(begin, end)
+
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(lambda pair: answer(*pair), bounds):
-            pass
+        for done in [pool.submit(work) for _ in range(threads)]:
+            done.result()
 
 
 __all__ = ["offers_series", "run_net", "run_windows", "strided"]
