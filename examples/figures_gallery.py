@@ -59,7 +59,7 @@ keep(projection.permafrost.plot.scenario_fans(observed=observed - 273.15), "scen
 # Training, and how good the network is on years that it has not seen, beside baselines.
 keep(xp.plot.training_history(gru.history.assign_attrs(mark)), "training_history")
 predicted = gru.predict(reference).sel(time=slice("2019", "2023"))
-keep(predicted.permafrost.plot.observed_predicted(observed), "observed_predicted")
+keep(predicted.permafrost.plot.observed_predicted(reference), "observed_predicted")
 
 scores = ds.permafrost.evaluate([gru], baselines=["climatology", "damped_persistence", "ridge"])
 keep(scores.permafrost.plot.skill(metric="anomaly_skill"), "skill")

@@ -83,7 +83,8 @@ def region_map(
     name = str(values.attrs.get("long_name", values.name or "value"))
     label = f"{name} [{units}]" if units else name
     ax.figure.colorbar(painted, ax=ax, label=label, shrink=0.8)
-    entitle(ax, title, str(values.attrs.get("model", "")), values)
+    made = [str(values.attrs[key]) for key in ("model", "method") if key in values.attrs]
+    entitle(ax, title, ", ".join(made), values)
     return ax
 
 

@@ -35,8 +35,8 @@ _SCORES: Mapping[str, tuple[str, tuple[float, float] | None, bool]] = {
     "mae": ("mean absolute error [K]", None, False),
     "bias": ("bias [K]", None, True),
     "r2": ("coefficient of determination", (-1.0, 1.0), True),
-    "anomaly_skill": ("skill, 1 - MSE / MSE of climatology", (-1.0, 1.0), True),
-    "rmse_reduction": ("RMSE reduction against persistence", (-1.0, 1.0), True),
+    "anomaly_skill": ("1 - MSE / MSE of climatology", (-1.0, 1.0), True),
+    "rmse_reduction": ("1 - RMSE / RMSE of persistence", (-1.0, 1.0), True),
 }
 
 
