@@ -32,7 +32,7 @@ def adjustment_section(results: Results) -> Content:
     parts: list[Content] = [
         paragraph(
             f"Method {method}, trained on {tree.attrs['training_period'].replace('/', ' to ')}. "
-            "One training serves every scenario. Numbers are means over places"
+            "One training serves every scenario. Signals and biases are means over places"
             + (", climate models and their runs." if results.ds.sizes.get("esm") else ".")
         )
     ]

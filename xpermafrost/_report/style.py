@@ -49,7 +49,7 @@ thead th { background: var(--raised); vertical-align: bottom; text-align: left; 
 tbody th { text-align: left; font-weight: 600; }
 td { text-align: left; }
 th.number, td.number { text-align: right; white-space: nowrap; }
-table:not(.wide) td { white-space: nowrap; }
+table:not(.wide) :is(td, tbody th) { white-space: nowrap; }
 .wide td { overflow-wrap: anywhere; min-width: 7rem; }
 tr.own th, tr.own td { background: var(--raised); }
 figure { margin: 1rem 0; }
