@@ -85,7 +85,7 @@ def run_windows(net: nn.Module, windows: Windows, index: np.ndarray, *, device: 
 
 
 def _along_series(net: SequenceNet, windows: Windows, index: np.ndarray) -> np.ndarray:
-    """As :func:`run_net`: codes by the network's encoder of series, block by block, then its head."""
+    """As :func:`run_net`: by the network's encoder of series, block by block, then its head."""
     from ._inference_kernels import add_product, affine, take
     from .models._series import linear, values
 
