@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import doctest
 import importlib.util
 import io
 import re
@@ -18,23 +19,27 @@ import xpermafrost as xp
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-#: Blocks marked by a comment on the line before, or a script to run in their place.
+#: Blocks marked by a comment on the line before, or a script to run in their place; and what a
+#: block prints, with ... for what differs from run to run.
 RUN = re.compile(
-    r"<!-- run(?:: (?P<script>\S+))? -->\n(?:(?:```python\n)(?P<code>.*?)\n```)?", re.DOTALL
+    r"<!-- run(?:: (?P<script>\S+))? -->\n(?:(?:```python\n)(?P<code>.*?)\n```)?"
+    r"(?:\n\n<!-- output -->\n```text\n(?P<output>.*?\n)```)?",
+    re.DOTALL,
 )
 
 
-def blocks(page: Path) -> list[tuple[str, str]]:
-    """Name and code of every block of ``page`` that is marked ``<!-- run -->``, in order."""
+def blocks(page: Path) -> list[tuple[str, str, str | None]]:
+    """Name, code and output of every block of ``page`` that is marked ``<!-- run -->``."""
     text, found = page.read_text(), []
     for match in RUN.finditer(text):
         line = text[: match.start()].count("\n") + 3
         if match["script"]:
-            found.append((match["script"], (DOCS / match["script"]).read_text()))
+            found.append((match["script"], (DOCS / match["script"]).read_text(), None))
         else:
             assert match["code"], f"{page.name}:{line}: a run mark without a python block"
             # empty lines in front, so that a traceback names the line of the page
-            found.append((page.name, "\n" * (line - 1) + match["code"]))
+            found.append((page.name, "\n" * (line - 1) + match["code"], match["output"]))
+    assert sum(output is not None for _, _, output in found) == text.count("<!-- output -->")
     return found
 
 
@@ -55,10 +60,14 @@ def test_code_of_the_page_runs(page, tmp_path, monkeypatch, registries):
     pytest.importorskip("matplotlib", reason="the pages draw figures").use("Agg")
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": f"docs_{page.stem}"}
-    for name, code in blocks(page):
+    rules = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    for name, code, output in blocks(page):
         # a page prints what a reader wants to see, not what a test log needs
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(compile(code, name, "exec"), namespace)
+        if output is not None:
+            got = printed.getvalue()
+            assert doctest.OutputChecker().check_output(output, got, rules), f"{output}---\n{got}"
     from matplotlib import pyplot as plt
 
     plt.close("all")
