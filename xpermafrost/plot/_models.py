@@ -14,7 +14,6 @@ from ..errors import DataError, TimeAxisError
 from ..schema import LAYER, MEMBER, TIME, location_dims
 from ._common import (
     COLOURS,
-    RUNS,
     axes_of,
     bare,
     entitle,
@@ -25,6 +24,7 @@ from ._common import (
     one_place_dim,
     only_dims,
     pyplot,
+    runs_of,
 )
 
 #: Scores: what they are called; the limits of those with a zero that matters (None: symmetric).
@@ -118,7 +118,7 @@ def _in_celsius(obj: Temperature, step: str) -> xr.DataArray:
     if "simulated" in obj.attrs:
         da = da.assign_attrs(simulated=obj.attrs["simulated"])
     require_dims(da, (LAYER, TIME), step=step)
-    da = da.mean([dim for dim in RUNS if dim in da.dims], skipna=False, keep_attrs=True)
+    da = da.mean(runs_of(da), skipna=False, keep_attrs=True)
     da, place = one_place_dim(da, step=step)
     only_dims(da, (place, LAYER, TIME), step=step)
     return da.compute()
@@ -207,7 +207,7 @@ def write_cells(ax: Any, image: Any, values: np.ndarray) -> None:
     for i, j in np.ndindex(values.shape):
         red, green, blue, _ = image.cmap(image.norm(values[i, j]))
         dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-        text = f"{values[i, j]:.2f}" if np.isfinite(values[i, j]) else "none"
+        text = f"{round(values[i, j], 2) + 0.0:.2f}" if np.isfinite(values[i, j]) else "none"
         colour = "white" if dark and text != "none" else "black"
         ax.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
 
