@@ -71,15 +71,8 @@ html_static_path = ["_static"]
 html_css_files = ["xpermafrost.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {
-    "index": [],
-    "tutorial": [],
-    "howto": [],
-    "conventions": [],
-    "science": [],
-    "architecture": [],
-    "limits": [],
-}
+# A page has the contents of the page on its right; only the API has a list on its left.
+html_sidebars = {page.stem: [] for page in HERE.glob("*.md") if page.stem != "api"}
 html_theme_options = {
     "show_prev_next": True,
     "header_links_before_dropdown": 8,

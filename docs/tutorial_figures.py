@@ -1,12 +1,11 @@
 """Runs the tutorial in an empty folder and keeps the figures that it draws: ``docs/images``.
 
-``python docs/tutorial_figures.py``, whenever the tutorial's code or a figure of the package changes.
+``python docs/tutorial_figures.py``, whenever the tutorial or a figure of the package changes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import tempfile
@@ -26,11 +25,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for script, code in BLOCK.findall((HERE / "tutorial.md").read_text()):
             code = (HERE / script).read_text() if script else code
-            exec(compile(code, script or "tutorial.md", "exec"), namespace)  # noqa: S102
+            exec(compile(code, script or "tutorial.md", "exec"), namespace)
         for path in sorted(Path().glob("tutorial_*.png")):
             shutil.copy2(path, HERE / "images" / path.name)
-            size = os.path.getsize(path) / 1000
-            print(f"{path.name}: {size:.0f} kB")
 
 
 if __name__ == "__main__":

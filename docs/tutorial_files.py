@@ -1,8 +1,8 @@
 """Writes the small made-up files that the tutorial reads, into the current folder.
 
-They have the layout of the real ones (names, units, signs, calendars, order of latitudes, no values
-over the sea) and nothing else of them: the weather is a sine wave, noise and a trend. The soil of the
-"reanalysis" is that of the package's own soil column under this weather.
+They have the layout of the real ones (names, units, signs, calendars, order of latitudes, no
+values over the sea) and nothing else of them: the weather is a sine wave, noise and a trend. The
+soil of the "reanalysis" is that of the package's own soil column under this weather.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ LEAD = 10  # years before the first, in which snow and soil settle
 MARK = {"simulated": "made up for the tutorial; nothing of it holds for the real Alaska"}
 
 
-def weather(lat: np.ndarray, n_lon: int, years: np.ndarray, warming: float) -> dict[str, np.ndarray]:
+def weather(
+    lat: np.ndarray, n_lon: int, years: np.ndarray, warming: float
+) -> dict[str, np.ndarray]:
     """Monthly fields ``(time, lat, lon)``: degC, mm per day, m of snow, W m-2; with the lead.
 
     ``warming`` in K per decade, from 2001 on.
@@ -71,7 +73,7 @@ def soil(w: dict[str, np.ndarray], last: int) -> np.ndarray:
 
 def era5land() -> None:
     """Monthly means as the Climate Data Store gives them: totals per day, latitude descending."""
-    lat, lon = np.arange(69.5, 60.0, -1.0), np.arange(-166.5, -150.0, 3.0)
+    lat, lon = np.arange(69.375, 60.0, -1.25), np.arange(-166.2, -150.0, 3.6)
     time = pd.date_range("2001-01-01", "2023-12-01", freq="MS")
     w = weather(lat, lon.size, np.arange(2001, 2024), warming=0.4)
     fields = {
@@ -87,7 +89,11 @@ def era5land() -> None:
     dims = ("valid_time", "latitude", "longitude")
     xr.Dataset(
         {
-            name: (dims, np.where(sea, np.nan, values[12 * LEAD :]).astype("float32"), {"units": units})
+            name: (
+                dims,
+                np.where(sea, np.nan, values[12 * LEAD :]).astype("float32"),
+                {"units": units},
+            )
             for name, (values, units) in fields.items()
         },
         coords={"valid_time": time, "latitude": lat, "longitude": lon},
@@ -101,7 +107,7 @@ def esm(name: str, first: int, last: int, warming: float) -> None:
     time = xr.date_range(
         f"{first}-01-01", f"{last}-12-01", freq="MS", calendar="noleap", use_cftime=True
     )
-    w = weather(lat, lon.size, np.arange(first, last + 1), warming)
+    w = weather(lat, lon.size, np.arange(first, last + 1), warming=warming)
     fields = {
         "tas": (w["air"] + 274.65, "K"),
         "pr": (w["rain"] / 86400, "kg m-2 s-1"),
@@ -118,6 +124,6 @@ def esm(name: str, first: int, last: int, warming: float) -> None:
 
 
 era5land()
-esm("historical", 1986, 2005, 0.3)
+esm("historical", 1991, 2005, 0.3)
 esm("rcp26", 2006, 2100, 0.15)
 esm("rcp85", 2006, 2100, 0.6)

@@ -7,6 +7,7 @@ import doctest
 import importlib.util
 import io
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,9 +21,10 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 #: Blocks marked by a comment on the line before, or a script to run in their place; and what a
-#: block prints, with ... for what differs from run to run.
+#: block prints, with ... for what differs from run to run. ``<!-- run -->`` before a bash block
+#: runs the commands of xpermafrost in it.
 RUN = re.compile(
-    r"<!-- run(?:: (?P<script>\S+))? -->\n(?:(?:```python\n)(?P<code>.*?)\n```)?"
+    r"<!-- run(?:: (?P<script>\S+))? -->\n(?:(?:```(?P<language>python|bash)\n)(?P<code>.*?)\n```)?"
     r"(?:\n\n<!-- output -->\n```text\n(?P<output>.*?\n)```)?",
     re.DOTALL,
 )
@@ -36,11 +38,22 @@ def blocks(page: Path) -> list[tuple[str, str, str | None]]:
         if match["script"]:
             found.append((match["script"], (DOCS / match["script"]).read_text(), None))
         else:
-            assert match["code"], f"{page.name}:{line}: a run mark without a python block"
+            assert match["code"], f"{page.name}:{line}: a run mark without a block of code"
+            code = as_python(match["code"]) if match["language"] == "bash" else match["code"]
             # empty lines in front, so that a traceback names the line of the page
-            found.append((page.name, "\n" * (line - 1) + match["code"], match["output"]))
+            found.append((page.name, "\n" * (line - 1) + code, match["output"]))
     assert sum(output is not None for _, _, output in found) == text.count("<!-- output -->")
     return found
+
+
+def as_python(commands: str) -> str:
+    """Calls of the command line for lines of a shell."""
+    lines = ["from xpermafrost.cli import main"]
+    for line in commands.replace("\\\n", " ").splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "xpermafrost", line
+        lines.append(f"assert main({arguments}) == 0, {line!r}")
+    return "\n".join(lines)
 
 
 @pytest.fixture
@@ -77,6 +90,7 @@ def test_pages_with_code_are_run():
     """A python block without a mark needs data or a device that a test has not."""
     unmarked = {
         "howto": ['device="cuda"'],
+        "howto_scale": ['device="cuda"', "dask.distributed"],
         "howto_data": ["datasets.fetch(", "request.download("],
         "index": ["alaska_sample"],
     }
