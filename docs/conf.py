@@ -76,6 +76,7 @@ html_sidebars = {page.stem: [] for page in HERE.glob("*.md") if page.stem != "ap
 html_theme_options = {
     "show_prev_next": True,
     "header_links_before_dropdown": 8,
+    "navbar_persistent": ["search-button"],
     "navbar_end": ["theme-switcher"],
     "footer_start": ["copyright"],
     "footer_end": [],

@@ -89,7 +89,6 @@ def test_code_of_the_page_runs(page, tmp_path, monkeypatch, registries):
 def test_pages_with_code_are_run():
     """A python block without a mark needs data or a device that a test has not."""
     unmarked = {
-        "howto": ['device="cuda"'],
         "howto_scale": ['device="cuda"', "dask.distributed"],
         "howto_data": ["datasets.fetch(", "request.download("],
         "index": ["alaska_sample"],
