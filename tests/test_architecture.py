@@ -116,7 +116,8 @@ LAYERS = (
         "_profiles",
         "plot",
     ),
-    ("_accessor_diagnostics", "_accessor_ensembles", "_accessor_plot"),
+    ("_report", "reporting"),
+    ("_accessor_diagnostics", "_accessor_ensembles", "_accessor_plot", "_accessor_report"),
     ("accessor", "_cli_arguments", "cli", "__main__"),
     ("__init__",),
 )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .._checks import require_dims, require_variables
+from .._checks import choose
 from ..errors import DataError
 from ..schema import SCENARIO, VARIABLES
 from ._common import (
@@ -18,12 +18,14 @@ from ._common import (
     labels_of,
     lines_of,
     mark,
+    need,
     north_first,
     one_place_dim,
     only_dims,
     pyplot,
 )
 
+_CALL = "ds.permafrost.adjustment_report()"
 _DIMS = ("series", "season", "quantile")
 
 
@@ -49,7 +51,9 @@ def adjustment(report: xr.DataTree | xr.Dataset, variable: str, *, title: str | 
     ------
     DataError
         If a DataTree is no adjustment report.
-    MissingVariableError, DimensionError
+    UnknownNameError
+        For a variable that is not in the table.
+    DimensionError
 
     Examples
     --------
@@ -63,9 +67,8 @@ def adjustment(report: xr.DataTree | xr.Dataset, variable: str, *, title: str | 
     """
     table = _table(report, "quantiles", "adjustment")
     attrs = dict(report.attrs)
-    step = "adjustment (of adjustment_report(...)['quantiles'])"
-    require_variables(table, (variable,), step=step)
-    require_dims(table[variable], _DIMS, step=step)
+    choose("variable", variable, [str(name) for name in table.data_vars])
+    need(table[variable], _DIMS, step="adjustment", call=_CALL)
     da, place = one_place_dim(table[variable], step="adjustment", besides=_DIMS)
     only_dims(da, (place, *_DIMS), step="adjustment")
     return _panels(da, place, attrs, title)
@@ -81,7 +84,7 @@ def _table(report: xr.DataTree | xr.Dataset, name: str, step: str) -> xr.Dataset
         return report.to_dataset()
     raise DataError(
         f"{step} needs the table {name!r}; the DataTree has {list(report.children)}. "
-        "Type ds.permafrost.adjustment_report() first."
+        f"Type {_CALL} first."
     )
 
 
@@ -163,7 +166,9 @@ def change_signals(
     ------
     DataError
         If a DataTree is no adjustment report.
-    MissingVariableError, DimensionError
+    UnknownNameError
+        For a variable that is not in the table.
+    DimensionError
 
     Examples
     --------
@@ -176,10 +181,9 @@ def change_signals(
     >>> figure.axes[0].get_title(), [text.get_text() for text in figure.legends[0].get_texts()]
     ('2012-2017', ['RCP8.5', 'before adjustment'])
     """
-    step = "change_signals (of adjustment_report(...)['change'])"
     table = _table(report, "change", "change_signals")
-    require_variables(table, (variable,), step=step)
-    require_dims(table[variable], (SCENARIO, "horizon"), step=step)
+    choose("variable", variable, [str(name) for name in table.data_vars])
+    need(table[variable], (SCENARIO, "horizon"), step="change_signals", call=_CALL)
     besides = ("series", "horizon")
     da, place = one_place_dim(table[variable], step="change_signals", besides=besides)
     only_dims(da, (place, SCENARIO, *besides), step="change_signals")

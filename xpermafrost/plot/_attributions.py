@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .._checks import require_variables
 from ..errors import DataError, DimensionError
 from ..schema import LAG, LAYER
-from ._common import COLOURS, axes_of, bare, entitle, labels_of
+from ._common import COLOURS, axes_of, bare, entitle, labels_of, need
 from ._models import heat_map
 
 
@@ -130,7 +129,7 @@ def _importance(bars: xr.Dataset, step: str) -> xr.DataArray:
             f"{step} draws what xp.importance gives; this Dataset holds the attributions "
             "themselves. Type xp.importance(why) first."
         )
-    require_variables(bars, ("importance",), step=f"{step} (of xp.importance(...))")
+    need(bars, ("importance",), step=step, call="xp.importance(why)")
     return bars["importance"]
 
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 from .._checks import check_steps, month_index
 from .._optional import require
-from ..errors import DimensionError
+from ..errors import DimensionError, MissingVariableError
 from ..schema import ESM, LAYER, MEMBER, REALIZATION, SCENARIO, TIME, layer_bounds, location_dims
 
 #: Colours of scenarios, distinct to the colour-blind (Okabe & Ito 2008); blue cool, red warm.
@@ -31,6 +31,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 COLD, WARM = "#0072B2", "#D55E00"
 #: Dims whose labels are different answers to one question; figures show them as a fan.
 RUNS = (ESM, REALIZATION, MEMBER)
+#: What comes before a figure of soil temperature.
+SOIL_CALL = "ds['tsl'] or ds.permafrost.project(model)"
 _RUN_WORDS = {ESM: "climate models", REALIZATION: "realizations", MEMBER: "members"}
 _STYLES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -57,6 +59,23 @@ def pyplot() -> Any:
     return require(
         "matplotlib.pyplot", purpose="figures", install="pip install 'xpermafrost[plot]'"
     )
+
+
+def need(
+    obj: xr.DataArray | xr.Dataset, names: Sequence[Hashable], *, step: str, call: str
+) -> None:
+    """Raise where a Dataset lacks variables, or an array dims, with the call that comes first."""
+    if isinstance(obj, xr.Dataset):
+        missing = [name for name in names if name not in obj.variables]
+        if missing:
+            have = [str(name) for name in obj.data_vars]
+            raise MissingVariableError(
+                f"{step} needs the variables {missing}; the Dataset has {have}. Type {call} first."
+            )
+    elif not set(names) <= set(obj.dims):
+        raise DimensionError(
+            f"{step} needs dims {tuple(names)}; {obj.name!r} has {obj.dims}. Type {call} first."
+        )
 
 
 def axes_of(ax: Any, size: tuple[float, float], *, layout: str = "constrained") -> Any:

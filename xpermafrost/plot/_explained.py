@@ -8,11 +8,19 @@ import numpy as np
 import xarray as xr
 
 from .._attributed import WINDOW
-from .._checks import require_dims, require_variables
 from ..errors import DataError, DimensionError
 from ..schema import FEATURE, LAG, LAYER
 from ._attributions import source_text
-from ._common import along_layers, axes_of, bare, entitle, layer_labels, pyplot, scenario_label
+from ._common import (
+    along_layers,
+    axes_of,
+    bare,
+    entitle,
+    layer_labels,
+    need,
+    pyplot,
+    scenario_label,
+)
 
 #: Bins of the horizontal axis: dots of one bin lie beside each other.
 _BINS = 120
@@ -71,10 +79,9 @@ def attribution_beeswarm(
     ['tas (lag 0)', 'snd (lag 0)']
     """
     step = "attribution_beeswarm"
-    require_variables(
-        attributions, ("attribution", "feature_value"), step=f"{step} (of xp.explain(...))"
-    )
-    require_dims(attributions["attribution"], (WINDOW, LAG, FEATURE), step=step)
+    call = "xp.explain(model, ds)"
+    need(attributions, ("attribution", "feature_value"), step=step, call=call)
+    need(attributions["attribution"], (WINDOW, LAG, FEATURE), step=step, call=call)
     one = _one_layer(attributions, step)
     where = f", layer {layer_labels(one)[0]}" if LAYER in one.coords else ""
     one = one.isel({LAYER: 0})
@@ -196,19 +203,19 @@ def attribution_difference(
     """
     step = "attribution_difference"
     needed = ("attribution", "prediction", "base_value")
-    require_variables(attributions, needed, step=f"{step} (of xp.explain_scenarios(...))")
+    call = "xp.explain_scenarios(model, ds, scenario='rcp85', against='rcp26')"
+    need(attributions, needed, step=step, call=call)
     if not {"scenario", "against"} <= set(attributions.attrs):
         raise DataError(
             f"{step} draws the difference between two scenarios; these attributions are of one "
-            "prediction each. Type xp.explain_scenarios(model, ds, scenario='rcp85', "
-            "against='rcp26') first."
+            f"prediction each. Type {call} first."
         )
     why = (
         attributions
         if LAYER in attributions["attribution"].dims
         else attributions.expand_dims(LAYER)
     )
-    require_dims(why["attribution"], (WINDOW, LAYER, LAG, FEATURE), step=step)
+    need(why["attribution"], (WINDOW, LAYER, LAG, FEATURE), step=step, call=call)
     means = why["attribution"].sum(LAG).mean(WINDOW).transpose(LAYER, FEATURE).compute()
     whole = (why["prediction"] - why["base_value"]).mean(WINDOW).compute()
     acts = np.flatnonzero((means != 0.0).any(LAYER).values)

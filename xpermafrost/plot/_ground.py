@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .._checks import require_dims
 from ..diagnostics._profile import SOIL, Temperature, celsius, profile_of
 from ..diagnostics._years import COVERAGE, YEAR, max_of_years, mean_of_years, over_years, years_of
 from ..errors import DataError, DimensionError
@@ -15,15 +14,18 @@ from ..schema import LAYER, SCENARIO, TIME, location_dims
 from ._common import (
     COLD,
     RUNS,
+    SOIL_CALL,
     WARM,
     axes_of,
     bare,
     decimal_edges,
     entitle,
     lines_of,
+    need,
     only_dims,
     runs_of,
     runs_text,
+    scenario_label,
 )
 
 
@@ -109,7 +111,7 @@ def _one_profile(soil: Temperature, step: str) -> xr.DataArray:
     warm = celsius(soil, SOIL, step=step)
     if isinstance(soil, xr.Dataset) and "simulated" in soil.attrs:
         warm = warm.assign_attrs(simulated=soil.attrs["simulated"])
-    require_dims(warm, (LAYER, TIME), step=step)
+    need(warm, (LAYER, TIME), step=step, call=SOIL_CALL)
     only_dims(warm, (LAYER, TIME, *RUNS), step=step)
     return warm.compute()
 
@@ -122,7 +124,7 @@ def _of_years(kernel: Any, da: xr.DataArray, years: Any) -> xr.DataArray:
 def _where(da: xr.DataArray) -> str:
     """Place and scenario of a selection, as its scalar coordinates tell."""
     names = [
-        str(c.values)
+        scenario_label(str(c.values)) if name == SCENARIO else str(c.values)
         for name, c in da.coords.items()
         if c.ndim == 0 and c.dtype.kind in "UO" and not str(name).startswith("period_")
     ]
@@ -257,7 +259,7 @@ def active_layer_trend(
     ax.set_ylim(bottom=0.0)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="year", ylabel="active-layer thickness [m]")
-    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.14), frameon=False, fontsize=8)
+    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.19), frameon=False, fontsize=8)
     drawn = "shaded" if series.sizes[dim] == 1 else "bars on the right, medians"
     note = f"; {drawn}: bounds of the layers that it ends in" if uncertainty and known else ""
     entitle(ax, title, f"{_where(series)}Theil-Sen trend, 95 % interval{note}", thickness)

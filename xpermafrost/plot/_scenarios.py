@@ -6,7 +6,6 @@ from typing import Any
 
 import xarray as xr
 
-from .._checks import require_dims
 from ..diagnostics._profile import same_labels
 from ..ensembles import annual_means, ensemble_mean
 from ..errors import DataError, UnitsError
@@ -16,6 +15,7 @@ from ._common import (
     labels_of,
     lines_of,
     mark,
+    need,
     north_first,
     one_place_dim,
     only_dims,
@@ -77,7 +77,7 @@ def scenario_fans(
     """
     step = "scenario_fans"
     pyplot()  # that it is there, before the long part
-    require_dims(projection, (SCENARIO, LAYER, TIME), step=step)
+    need(projection, (SCENARIO, LAYER, TIME), step=step, call="ds.permafrost.project(model)")
     projection, place = one_place_dim(projection, step=step)
     only_dims(projection, (place, SCENARIO, LAYER, TIME, *runs_of(projection)), step=step)
     yearly = _annual(projection, step)
