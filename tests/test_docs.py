@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import doctest
+import html
 import importlib.util
 import io
 import re
@@ -11,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,8 @@ def blocks(page: Path) -> list[tuple[str, str, str | None]]:
             code = as_python(match["code"]) if match["language"] == "bash" else match["code"]
             # empty lines in front, so that a traceback names the line of the page
             found.append((page.name, "\n" * (line - 1) + code, match["output"]))
-    assert sum(output is not None for _, _, output in found) == text.count("<!-- output -->")
+    marks = len(re.findall(r"^<!-- output -->$", text, re.MULTILINE))
+    assert sum(output is not None for _, _, output in found) == marks, page.name
     return found
 
 
@@ -126,6 +129,25 @@ def test_tables_follow_the_code():
         assert f"| `{name}` |" in science
 
 
+def broken_links(site: Path) -> list[str]:
+    """Links within a built site to a file or an anchor that is not there."""
+    ids, links, missing = {}, [], []
+    for path in site.rglob("*.html"):
+        if path.relative_to(site).parts[0] in ("_static", "_modules"):
+            continue  # templates of the theme; sources, with links that Sphinx makes up
+        text = path.read_text()
+        ids[path] = set(re.findall(r"\bid=\"([^\"]+)\"", text))
+        links += [(path, html.unescape(n)) for n in re.findall(r"\b(?:href|src)=\"([^\"]+)", text)]
+    for path, link in links:
+        name, _, anchor = urllib.parse.unquote(link).partition("#")
+        if re.match(r"\w+:", name) or (not name and not anchor):
+            continue
+        there = (path.parent / name.partition("?")[0]).resolve() if name else path
+        if not there.exists() or (anchor and there in ids and anchor not in ids[there]):
+            missing.append(f"{path.relative_to(site)}: {link}")
+    return missing
+
+
 def test_site_builds_without_warnings(tmp_path):
     for package in ("sphinx", "pydata_sphinx_theme", "sphinx_gallery", "myst_parser", "numpydoc"):
         if importlib.util.find_spec(package) is None:
@@ -152,6 +174,7 @@ def test_site_builds_without_warnings(tmp_path):
         "gallery/permafrost_map.html",
     ):
         assert (tmp_path / "html" / generated).exists()
+    assert not broken_links(tmp_path / "html")
     # nothing is fetched from a server when a page is opened
     text = (tmp_path / "html" / "science.html").read_text()
     assert not re.findall(r"<(?:script|link)[^>]+(?:src|href)=\"https?://", text)
