@@ -26,6 +26,7 @@ from ._common import (
     runs_of,
     runs_text,
     scenario_label,
+    without_lone_runs,
 )
 
 
@@ -113,7 +114,7 @@ def _one_profile(soil: Temperature, step: str) -> xr.DataArray:
         warm = warm.assign_attrs(simulated=soil.attrs["simulated"])
     need(warm, (LAYER, TIME), step=step, call=SOIL_CALL)
     only_dims(warm, (LAYER, TIME, *RUNS), step=step)
-    return warm.compute()
+    return without_lone_runs(warm).compute()
 
 
 def _of_years(kernel: Any, da: xr.DataArray, years: Any) -> xr.DataArray:

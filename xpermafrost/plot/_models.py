@@ -18,9 +18,9 @@ from ._common import (
     axes_of,
     bare,
     entitle,
+    entitle_figure,
     labels_of,
     layer_labels,
-    mark,
     need,
     north_first,
     one_place_dim,
@@ -110,8 +110,7 @@ def observed_predicted(
     figure.supylabel("predicted soil temperature [degC]", fontsize=10)
     model = given.attrs.get("model", "predicted")
     span = " to ".join(str(given[TIME].values[k])[:7] for k in (0, -1))
-    marks = next((mark(da) for da in (given, truth) if mark(da)), "")
-    figure.suptitle((f"{model}, {span}" if title is None else title) + marks, fontsize=11)
+    entitle_figure(figure, title, f"{model}, {span}", given, truth)
     return figure
 
 
