@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from .._optional import require
 from ..errors import DataError, DimensionError, RegionError
 from ..schema import location_dims
 from ._common import axes_of, entitle, only_dims
@@ -118,14 +119,14 @@ def _grid(ax: Any, values: xr.DataArray, regions: Any, look: dict[str, Any]) -> 
 
 def _projected(ax: Any, field: xr.DataArray, regions: Any, look: dict[str, Any]) -> Any:
     """On axes of cartopy, which have a projection of their own."""
-    from cartopy.crs import PlateCarree
-
+    crs = require("cartopy.crs", purpose="maps with a projection", install="pip install cartopy")
+    degrees = crs.PlateCarree()
     lon, lat = field["lon"].values, field["lat"].values
     cells = np.ma.masked_invalid(field.values)
-    mesh = ax.pcolormesh(lon, lat, cells, shading="nearest", transform=PlateCarree(), **look)
+    mesh = ax.pcolormesh(lon, lat, cells, shading="nearest", transform=degrees, **look)
     if regions is not None:
         line = {"facecolor": "none", "edgecolor": "black", "linewidth": 0.7}
-        ax.add_geometries(regions.geometries, PlateCarree(), **line)
+        ax.add_geometries(regions.geometries, degrees, **line)
     return mesh
 
 
