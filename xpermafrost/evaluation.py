@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ._checks import choose, step_name
+from ._checks import choose, marks_of, step_name
 from ._protocols import PROTOCOLS as PROTOCOLS
 from ._protocols import Protocol as Protocol
 from ._protocols import (
@@ -186,7 +186,7 @@ def evaluate(
         window=f"{same.length} {step}s, horizon {same.horizon}",
         features_not_in_the_data=", ".join(left_out) or "none",
         baselines_left_out=without or "none",
-        **({"simulated": ds.attrs["simulated"]} if "simulated" in ds.attrs else {}),
+        **marks_of(ds),
     )
 
 

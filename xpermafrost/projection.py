@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from . import __version__
-from ._checks import choose
+from ._checks import choose, marks_of
 from ._scenario_axes import gather
 from ._scenario_names import naming, one_run, run_name
 from .baselines import BASELINES, fit_baseline
@@ -171,7 +171,7 @@ def project(
         adjustment=method,
         outside_training_range=_share_text(share),
         **missing_runs(ds, names, esm),
-        **({"simulated": ds.attrs["simulated"]} if "simulated" in ds.attrs else {}),
+        **marks_of(ds),
     )
 
 

@@ -20,6 +20,7 @@ import xarray as xr
 from torch import nn
 
 from . import __version__
+from ._checks import marks_of
 from ._training_loop import LOSSES, _alone
 from .errors import DataError
 from .experiment import choose_scenarios, reference_of
@@ -129,7 +130,7 @@ def project_recursive(
     return out.assign_attrs(
         retraining_stopped="; ".join(filter(None, stopped)) or "never",
         history="\n".join(line for line in lines if line),
-        **({"simulated": ds.attrs["simulated"]} if "simulated" in ds.attrs else {}),
+        **marks_of(ds),
     )
 
 

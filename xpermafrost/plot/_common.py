@@ -91,7 +91,7 @@ def bare(ax: Any) -> None:
 
 def mark(obj: xr.DataArray | xr.Dataset) -> str:
     """What is simulated is marked in every figure, under every title."""
-    return "  |  SIMULATED sample world" if "simulated" in obj.attrs else ""
+    return "  |  SIMULATED" if "simulated" in obj.attrs else ""
 
 
 def entitle(ax: Any, title: str | None, given: str, *marked: xr.DataArray | xr.Dataset) -> None:

@@ -110,8 +110,6 @@ def trumpet(soil: Temperature, *, ax: Any = None, title: str | None = None) -> A
 
 def _one_profile(soil: Temperature, step: str) -> xr.DataArray:
     warm = celsius(soil, SOIL, step=step)
-    if isinstance(soil, xr.Dataset) and "simulated" in soil.attrs:
-        warm = warm.assign_attrs(simulated=soil.attrs["simulated"])
     need(warm, (LAYER, TIME), step=step, call=SOIL_CALL)
     only_dims(warm, (LAYER, TIME, *RUNS), step=step)
     return without_lone_runs(warm).compute()

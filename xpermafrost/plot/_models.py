@@ -116,8 +116,6 @@ def observed_predicted(
 
 def _in_celsius(obj: Temperature, step: str) -> xr.DataArray:
     da = celsius(obj, SOIL, step=step)
-    if "simulated" in obj.attrs:
-        da = da.assign_attrs(simulated=obj.attrs["simulated"])
     need(da, (LAYER, TIME), step=step, call=SOIL_CALL)
     da = da.mean(runs_of(da), skipna=False, keep_attrs=True)
     da, place = one_place_dim(da, step=step)
