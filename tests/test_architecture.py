@@ -19,7 +19,7 @@ ROOT = Path(xpermafrost.__file__).parent
 LAYERS = (
     ("errors",),
     ("_optional", "_files"),
-    ("schema", "_checks"),
+    ("schema", "_checks", "_blocks"),
     (
         "sources",
         "regions",
@@ -60,6 +60,7 @@ LAYERS = (
         "preparation",
         "products",
         "checkpoint",
+        "_state_archive",
         "diagnostics",
         "masks",
         "polygons",
@@ -84,7 +85,7 @@ LAYERS = (
         "_wave_baseline",
         "_pooled_baselines",
     ),
-    ("hybrid", "persistence", "_state_archive"),
+    ("hybrid", "persistence"),
     ("projection",),
     (
         "evaluation",
