@@ -111,6 +111,7 @@ LAYERS = (
         "_downloads",
         "recipes",
         "gis",
+        "stores",
         "_geotiff",
         "_pixels",
         "_vector",

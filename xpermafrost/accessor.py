@@ -43,6 +43,19 @@ class _Files:
 
         return to_netcdf(self._obj, path, overwrite=overwrite, compression=compression)
 
+    def to_zarr(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        resume: bool = False,
+        progress: bool | None = None,
+    ) -> Path:
+        """Write a Zarr store, block by block; see :func:`xpermafrost.to_zarr`."""
+        from .stores import to_zarr
+
+        return to_zarr(self._obj, path, overwrite=overwrite, resume=resume, progress=progress)
+
     def to_geotiff(
         self,
         folder: str | os.PathLike[str],
