@@ -12,8 +12,6 @@ import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,16 +51,20 @@ def _part() -> Iterator[None]:
         _PART.reset(token)
 
 
-@dataclass(frozen=True, eq=False)
 class _Held:
-    """What every block needs, such as a model: one key of the graph, sent once to a worker."""
+    """What every block needs, a model and labels: one task of the graph, sent once to a worker."""
 
-    state: Any
+    def __init__(self, state: Any, frame: xr.Dataset) -> None:
+        self.state, self.frame = state, frame
 
     def __dask_tokenize__(self) -> object:
         from dask.base import tokenize
 
-        return tokenize(self.state)
+        return tokenize(self.state, self.frame)
+
+
+def _hand_out(held: _Held) -> _Held:
+    return held
 
 
 def by_places(work: Work, ds: xr.Dataset, state: Any = None, *, step: str) -> xr.Dataset:
@@ -97,28 +99,90 @@ def by_places(work: Work, ds: xr.Dataset, state: Any = None, *, step: str) -> xr
     PermafrostWarning
         If chunks were merged to blocks of more than ``QUIET`` bytes.
     """
+    import dask
+    import dask.array as darray
+
     ds = _whole_but_places(ds, step)
     with _part():
         one = work(_made_up(ds), state)
-    places = set(location_dims(ds))
-    template = _grown(one, ds, places)
-    labels = [name for name in template.coords if name not in template.xindexes]
-    own = template.drop_vars(labels)
-    call = partial(_run, work=work, places=tuple(places))
-    found = xr.map_blocks(call, ds, args=[_held(state)], template=own)
-    found = found.assign_coords({name: template[name].variable for name in labels})
-    for name, variable in found.variables.items():
-        variable.attrs = dict(template[name].attrs)
-    return found
+    places = location_dims(ds)
+    held = _Held(state, ds.coords.to_dataset().compute())
+    numbers = {d: darray.arange(ds.sizes[d], chunks=(_cut(ds, d),)) for d in places}
+    arrays = [da.variable.chunk(ds.chunksizes) for da in ds.data_vars.values()]
+    answers = darray.blockwise(
+        _run,
+        places,
+        *[part for d in places for part in (numbers[d], (d,))],
+        *[part for each in arrays for part in (each.data, each.dims)],
+        concatenate=True,
+        adjust_chunks=dict.fromkeys(places, 1),
+        meta=np.empty((0,) * len(places), dtype=object),
+        held=dask.delayed(_hand_out, pure=True)(held),
+        work=work,
+        places=places,
+        variables={str(n): (da.dims, da.attrs) for n, da in ds.data_vars.items()},
+        attrs=ds.attrs,
+    )
+    data = {n: _taken(answers, str(n), da.variable, ds) for n, da in one.data_vars.items()}
+    coords = {
+        name: xr.Variable(da.dims, ds.coords[name].variable.data, da.attrs)
+        if set(places) & set(da.dims)
+        else da.variable
+        for name, da in one.coords.items()
+    }
+    return xr.Dataset(data, coords, one.attrs)
+
+
+def _cut(ds: xr.Dataset, dim: Hashable) -> tuple[int, ...]:
+    """Sizes of the chunks along ``dim``."""
+    return ds.chunksizes.get(dim, (ds.sizes[dim],))
 
 
 def _run(
-    block: xr.Dataset, held: xr.DataArray, *, work: Work, places: tuple[Hashable, ...]
-) -> xr.Dataset:
-    """The work on one block; its errors say where."""
+    *arrays: np.ndarray,
+    held: _Held,
+    work: Work,
+    places: tuple[Hashable, ...],
+    variables: dict[str, tuple[tuple[Hashable, ...], dict[str, Any]]],
+    attrs: dict[str, Any],
+) -> np.ndarray:
+    """The work on one block, as the only element of an array; its errors say where."""
+    numbers, values = arrays[: len(places)], arrays[len(places) :]
+    frame = held.frame.isel(dict(zip(places, numbers, strict=True)))
+    data = {
+        name: (dims, array, own)
+        for (name, (dims, own)), array in zip(variables.items(), values, strict=True)
+    }
+    block = frame.assign(data).assign_attrs(attrs)
     with _part(), _placed(block, places):
-        out = work(block, held.item().state)
-    return out.drop_vars([name for name in out.coords if name not in out.xindexes])
+        out = work(block, held.state)
+    answer = np.empty((1,) * len(places), dtype=object)
+    answer.flat[0] = {str(name): da.variable for name, da in out.data_vars.items()}
+    return answer
+
+
+def _taken(answers: Any, name: str, like: xr.Variable, ds: xr.Dataset) -> xr.Variable:
+    """One variable of the answers of all blocks."""
+    import dask.array as darray
+
+    places = location_dims(ds)
+    data = darray.blockwise(
+        _take,
+        like.dims,
+        answers,
+        places,
+        adjust_chunks={d: _cut(ds, d) for d in places},
+        new_axes={d: n for d, n in like.sizes.items() if d not in places},
+        dtype=like.dtype,
+        meta=np.empty((0,) * like.ndim, like.dtype),
+        variable=name,
+        dims=like.dims,
+    )
+    return xr.Variable(like.dims, data, like.attrs)
+
+
+def _take(answer: np.ndarray, *, variable: str, dims: tuple[Hashable, ...]) -> np.ndarray:
+    return answer.item()[variable].transpose(*dims).values
 
 
 @contextmanager
@@ -144,14 +208,6 @@ def span_of(block: xr.Dataset, dims: tuple[Hashable, ...]) -> str:
     return ", ".join(sorted(parts))
 
 
-def _held(state: Any) -> xr.DataArray:
-    import dask
-    import dask.array
-
-    once = dask.delayed(_Held(state), pure=True, traverse=False)
-    return xr.DataArray(dask.array.from_delayed(once, shape=(), dtype=object))
-
-
 def _made_up(ds: xr.Dataset) -> xr.Dataset:
     """One place of ``ds`` with values from the middle of what each variable may be."""
     one = ds.isel({dim: slice(0, 1) for dim in location_dims(ds)})
@@ -165,29 +221,6 @@ def _made_up(ds: xr.Dataset) -> xr.Dataset:
         data[name] = da.variable.copy(data=values)
     coords = {name: da.variable.compute() for name, da in one.coords.items()}
     return one.assign(data).assign_coords(coords)
-
-
-def _grown(one: xr.Dataset, ds: xr.Dataset, places: set[Hashable]) -> xr.Dataset:
-    """The answer for one place, with all places of ``ds`` and values still to come."""
-    import dask.array
-
-    chunks = ds.chunksizes
-
-    def all_places(variable: xr.Variable) -> xr.Variable:
-        sizes = [ds.sizes[d] if d in places else n for d, n in variable.sizes.items()]
-        cut = [chunks.get(d, (-1,)) if d in places else (-1,) for d in variable.dims]
-        cut = [(size,) if part == (-1,) else part for size, part in zip(sizes, cut, strict=True)]
-        data = dask.array.zeros(sizes, dtype=variable.dtype, chunks=tuple(cut))
-        return xr.Variable(variable.dims, data, variable.attrs)
-
-    coords = {
-        name: xr.Variable(da.dims, ds.coords[name].variable.data, da.attrs)
-        if places & set(da.dims)
-        else da.variable
-        for name, da in one.coords.items()
-    }
-    data = {name: all_places(da.variable) for name, da in one.data_vars.items()}
-    return xr.Dataset(data, coords, one.attrs)
 
 
 def _whole_but_places(ds: xr.Dataset, step: str) -> xr.Dataset:

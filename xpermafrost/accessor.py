@@ -36,12 +36,19 @@ class _Files:
         return to_cf(self._obj)
 
     def to_netcdf(
-        self, path: str | os.PathLike[str], *, overwrite: bool = False, compression: str = "zlib"
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        compression: str = "zlib",
+        progress: bool = False,
     ) -> Path:
         """Write CF-1.11 NetCDF, whole or not at all; see :func:`xpermafrost.to_netcdf`."""
         from .gis import to_netcdf
 
-        return to_netcdf(self._obj, path, overwrite=overwrite, compression=compression)
+        return to_netcdf(
+            self._obj, path, overwrite=overwrite, compression=compression, progress=progress
+        )
 
     def to_zarr(
         self,

@@ -26,7 +26,7 @@ from .gis import to_cf
 #: Blocks computed together, for each thread.
 AT_ONCE = 4
 
-Region = dict[Hashable, slice]
+Region = dict[str, slice]
 
 
 def to_zarr(
@@ -206,7 +206,7 @@ def _digest(values: np.ndarray) -> str:
 
 def _regions(ds: xr.Dataset) -> Iterator[Region]:
     """Every block: chunks along the dimensions that are split."""
-    split = {d: np.cumsum((0, *c)).tolist() for d, c in ds.chunksizes.items()}
+    split = {str(d): np.cumsum((0, *c)).tolist() for d, c in ds.chunksizes.items()}
     axes = [[slice(a, b) for a, b in itertools.pairwise(edges)] for edges in split.values()]
     for slices in itertools.product(*axes):
         yield dict(zip(split, slices, strict=True))
@@ -276,9 +276,11 @@ def _compute(
         part = ds[mine].isel(region)
         part = part.drop_vars([n for n in part.variables if n not in mine])
         cuts = {d: cut for d, cut in region.items() if d in part.dims}
-        written = part.to_zarr(
-            folder / "store", region=cuts, compute=False, consolidated=False, zarr_format=2
-        )
+        # fused with a lone block, what all blocks share would be sent with each
+        with dask.config.set({"optimization.fuse.active": False}):
+            written = part.to_zarr(
+                folder / "store", region=cuts, compute=False, consolidated=False, zarr_format=2
+            )
         tasks.append(dask.delayed(_mark)(written, str(folder / "done" / str(number))))
     dask.compute(*tasks)
 
@@ -291,8 +293,8 @@ def _threads() -> int:
     """Threads of the scheduler that is set."""
     import dask
 
-    client = getattr(dask.base.get_scheduler(), "__self__", None)
-    if hasattr(client, "nthreads"):
+    client: Any = getattr(dask.base.get_scheduler(), "__self__", None)
+    if hasattr(client, "nthreads"):  # of dask.distributed
         return sum(client.nthreads().values())
     return int(dask.config.get("num_workers", None) or dask.system.CPU_COUNT)
 
