@@ -61,7 +61,8 @@ def region_map(
     elif len(location_dims(values)) != 1:
         raise DimensionError(
             f"region_map needs the dims ('lat', 'lon') or one of regions; {values.name!r} has "
-            f"{values.dims}. A station table is written by xp.to_vector."
+            f"{values.dims}. Reduce it first: ds.permafrost.reduce(xp.alaska_bands()). Stations: "
+            "xp.to_vector."
         )
     else:
         only_dims(values, location_dims(values), step="region_map")
@@ -82,7 +83,8 @@ def region_map(
     name = str(values.attrs.get("long_name", values.name or "value"))
     label = f"{name} [{units}]" if units else name
     ax.figure.colorbar(painted, ax=ax, label=label, shrink=0.8)
-    entitle(ax, title, str(values.attrs.get("model", "")), values)
+    made = [str(values.attrs[key]) for key in ("model", "method") if key in values.attrs]
+    entitle(ax, title, ", ".join(made), values)
     return ax
 
 
