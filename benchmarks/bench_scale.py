@@ -192,9 +192,7 @@ def report(name: str, rows: list[dict[str, float]]) -> None:
     for key in ("wall", "cpu", "peak"):
         logs = [np.log(row[key]) for row in rows]
         slope = np.polyfit([np.log(row["pixels"]) for row in rows], logs, 1)[0]
-        print(
-            f"{name:<12} growth of {key} with pixels, exponent {slope:.2f} over {span:.1f} e-folds"
-        )
+        print(f"{name:<12} growth of {key} with pixels: exponent {slope:.2f}")
     rate = (last["wall"] - first["wall"]) / (last["pixels"] - first["pixels"])
     stored = last["stored"] / last["pixels"] * ARCTIC
     fits = "within" if last["peak"] < LIMIT else "ABOVE"
