@@ -124,7 +124,7 @@ def test_adjusted_scenarios_are_lazy_and_the_same(sites, method, nothing_is_comp
     )
 
 
-@pytest.mark.parametrize("name", ["climatology", "ridge", "boosting", "stefan", "persistence"])
+@pytest.mark.parametrize("name", ["climatology", "ridge", "stefan", "persistence"])
 def test_baselines(grid, name):
     fitted = xp.fit_baseline(name, grid)
     out = fitted.predict(chunked(grid, lat=1, lon=2))
@@ -248,10 +248,11 @@ def test_time_in_chunks_is_merged_with_a_note_or_refused(grid, net, monkeypatch)
 
 
 def test_the_model_stands_once_in_the_graph(grid, net):
+    cloudpickle = pytest.importorskip("cloudpickle")
     graph = dict(net.predict(chunked(grid, lat=1, lon=1)).__dask_graph__())
-    text = [key for key in graph if "_Held" in str(key) and not str(key).startswith("('from")]
-    assert len(text) == 1, text
     assert len(graph) > 24
+    holders = [key for key, task in graph.items() if b"from_bytes" in cloudpickle.dumps(task)]
+    assert len(holders) == 1, holders
 
 
 def test_the_same_model_has_the_same_name_in_a_graph(grid, net):
