@@ -104,10 +104,20 @@ def to_zarr(
     with _unfinished(target, ds, overwrite=overwrite, resume=resume) as folder:
         _write(ds, folder, target, progress)
         zarr.consolidate_metadata(folder / "store", zarr_format=2)
-        if target.exists():
-            os.replace(target, folder / "before")
-        os.replace(folder / "store", target)
+        _publish(folder / "store", target, aside=folder / "before")
     return target
+
+
+def _publish(store: Path, target: Path, *, aside: Path) -> None:
+    """Move the finished store to its place; what was there stays if that fails."""
+    if target.exists():
+        os.replace(target, aside)
+    try:
+        os.replace(store, target)
+    except OSError:
+        if aside.exists():
+            os.replace(aside, target)
+        raise
 
 
 def _even(ds: xr.Dataset) -> xr.Dataset:
