@@ -680,6 +680,21 @@ def test_a_map_of_a_grid_has_its_cells_where_they_are():
         xp.plot.region_map(grid["tas"])
 
 
+def test_a_grid_on_axes_of_cartopy_is_where_its_projection_says(made):
+    crs = pytest.importorskip("cartopy.crs", reason="cartopy is optional: pip install cartopy")
+    field = gridded(years=1)["elevation"].assign_attrs(units="m")
+    polar = crs.NorthPolarStereo(central_longitude=-150)
+    ax = plt.subplots(subplot_kw={"projection": polar})[1]
+    assert xp.plot.region_map(field, BANDS, ax=ax) is ax
+    (row,), (column,) = np.nonzero((field == field.max()).transpose("lat", "lon").values)
+    at = polar.transform_point(field["lon"][column], field["lat"][row], crs.PlateCarree())
+    assert shows(ax, *at, mpl.colormaps["viridis"](1.0)[:3], close=0.02)
+    edge = polar.transform_point(-148.0, 64.0, crs.PlateCarree())
+    assert shows(ax, *edge, "black", close=0.3)
+    with pytest.raises(DataError, match=r"NorthPolarStereo\. Leave ax= out"):
+        draw("region_map", made, ax=ax)
+
+
 def test_lines_are_told_apart_in_colour_and_in_grey():
     from xpermafrost.plot._common import lines_of
 

@@ -17,7 +17,7 @@ SCRIPT = "examples/figures_gallery.py"
 
 
 def gallery(folder: Path) -> subprocess.CompletedProcess[str]:
-    options = ("--epochs", "1", "--members", "1", "--windows", "2")
+    options = ("--members", "1", "--windows", "2")
     return subprocess.run(
         (sys.executable, SCRIPT, "--out", str(folder), *options),
         cwd=ROOT,

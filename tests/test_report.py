@@ -217,10 +217,10 @@ def test_the_scoreboard_is_that_of_evaluate(page, made):
     table = page.table("Scoreboard")
     assert [c["text"] for c in table["head"][1]][2:6] == ["RMSE", "95 %", "R2", "bias"]
     rows = rows_of(table)
-    assert list(rows) == [(name,) for name in frame.index]
-    for (name,), cells in rows.items():
-        assert cells[0]["text"] == ("model" if name in ("gru", "bilstm") else "baseline")
-        for cell, value in zip(cells[1:], frame.loc[name], strict=True):
+    kinds = ["model" if name in ("gru", "bilstm") else "baseline" for name in frame.index]
+    assert list(rows) == list(zip(frame.index, kinds, strict=True))
+    for (name, _), cells in rows.items():
+        for cell, value in zip(cells, frame.loc[name], strict=True):
             if isinstance(value, str):
                 assert cell["text"] == value
             else:
