@@ -19,7 +19,7 @@ ROOT = Path(xpermafrost.__file__).parent
 LAYERS = (
     ("errors",),
     ("_optional", "_files"),
-    ("schema", "_checks"),
+    ("schema", "_checks", "_blocks"),
     (
         "sources",
         "regions",
@@ -62,6 +62,7 @@ LAYERS = (
         "preparation",
         "products",
         "checkpoint",
+        "_state_archive",
         "diagnostics",
         "masks",
         "polygons",
@@ -87,7 +88,7 @@ LAYERS = (
         "_wave_baseline",
         "_pooled_baselines",
     ),
-    ("hybrid", "persistence", "_state_archive"),
+    ("hybrid", "persistence"),
     ("projection",),
     (
         "evaluation",
@@ -113,6 +114,7 @@ LAYERS = (
         "_downloads",
         "recipes",
         "gis",
+        "stores",
         "_geotiff",
         "_pixels",
         "_vector",

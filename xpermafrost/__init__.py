@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .schema import VARIABLES, layer_coords
     from .soil_water import split_soil_water
     from .sources import identify, open_cmip, open_dataset, open_raw, standardize
+    from .stores import to_zarr
     from .training import TrainingConfig, fit
     from .unseen_places import space_for_time
     from .validation import validate
@@ -120,6 +121,7 @@ _HOMES = {
     "to_profiles": "gis",
     "to_shap": "attributions",
     "to_vector": "gis",
+    "to_zarr": "stores",
     "validate": "validation",
     "warming_level_years": "global_warming",
     "with_concentrations": "concentrations",
@@ -194,6 +196,7 @@ __all__ = [
     "to_profiles",
     "to_shap",
     "to_vector",
+    "to_zarr",
     "validate",
     "warming_level_years",
     "with_concentrations",

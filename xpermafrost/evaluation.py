@@ -213,7 +213,7 @@ def score(
     if len(set(names)) != len(names):
         names = [f"{name}_{k}" if names.count(name) > 1 else name for k, name in enumerate(names)]
     predicted = xr.concat(
-        [p.predict(ds).sel(span).astype("float64").drop_attrs() for p in predictors],
+        [p.predict(ds).sel(span).compute().astype("float64").drop_attrs() for p in predictors],
         dim=name_axis("model", names),
         coords="minimal",
         compat="override",

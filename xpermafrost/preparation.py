@@ -136,7 +136,7 @@ def prepare(
     statistics = feature_statistics(ds.sel(period), spec.features, step=spec.step)
     raw = build_features(
         ds, spec.features, statistics=statistics, length=spec.length, step=spec.step
-    )
+    ).compute()
     target = ds["tsl"].compute()
     places = location_dims(raw)
     raw = _on_land(raw, target, period)

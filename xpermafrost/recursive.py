@@ -152,7 +152,7 @@ def _scenario(
 ) -> xr.Dataset:
     """One scenario: the loop over its years, and the projection in one go."""
     index = model.check_inputs(forcing)
-    raw = model.features(forcing)
+    raw = model.features(forcing).compute()
     picks = {d: raw[d] for d in model.location_dims}
     own = {d: p for d, p in picks.items() if d in model.scaler.dims}
     scaler = model.scaler.sel(own).drop_attrs(deep=True).assign_attrs(model.scaler.attrs)
