@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .adjustment_tables import adjustment_report
     from .attributions import group_features, importance, to_shap
     from .baselines import BASELINES, fit_baseline
+    from .batches import WindowBatches, window_batches
     from .concentrations import ghg_concentrations, with_concentrations
     from .consistency import make_consistent
     from .depth import remap_layers
@@ -66,6 +67,7 @@ _HOMES = {
     "Polygons": "polygons",
     "TrainingConfig": "training",
     "VARIABLES": "schema",
+    "WindowBatches": "batches",
     "WindowSpec": "windows",
     "adjust_multivariate": "multivariate",
     "adjust_scenarios": "forcing",
@@ -120,6 +122,7 @@ _HOMES = {
     "to_vector": "gis",
     "validate": "validation",
     "warming_level_years": "global_warming",
+    "window_batches": "batches",
     "with_concentrations": "concentrations",
     "with_scenarios": "experiment",
 }
@@ -133,6 +136,7 @@ __all__ = [
     "Polygons",
     "TrainingConfig",
     "VARIABLES",
+    "WindowBatches",
     "WindowSpec",
     "adjust_multivariate",
     "adjust_scenarios",
@@ -193,6 +197,7 @@ __all__ = [
     "to_vector",
     "validate",
     "warming_level_years",
+    "window_batches",
     "with_concentrations",
     "with_scenarios",
 ]

@@ -321,7 +321,7 @@ class _FirstPass:
 
     def _without(self, empty: xr.DataArray) -> None:
         if len(self.places) == 1:
-            at = [(self.ds[self.places[0]].values[c], f) for c, f in _where(empty)]
+            at = [(self.ds[self.places[0]].values[c].item(), f) for c, f in _where(empty)]
             raise without_features(at[:4])
         self.lost += int(empty.any(FEATURE).sum())
         self.lacking |= dict.fromkeys(empty[FEATURE].values[empty.any(CELL).values].tolist())
