@@ -114,7 +114,7 @@ def test_batches_are_gathered_from_one_array(ds):
     gatherer = Gatherer(data)
     assert gatherer.flat.data_ptr() == data.cube.ctypes.data  # a view, no copy
     some = torch.tensor([40, 3, 3])
-    batch = gatherer.take(some)
+    (batch,) = gatherer.batches(some, 4)
     for x, number in zip(batch.x, some.tolist(), strict=True):
         at, start = divmod(int(data.rows[number]), data.cube.shape[1])
         np.testing.assert_array_equal(x, data.cube[at, start : start + 12])
@@ -234,7 +234,7 @@ def test_validation_in_blocks_is_held_and_the_same_every_time(both):
     source = in_blocks(parts, validation_years=1)
     first, second = (as_rows(source.validation(16)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
-    every = as_rows(map(Gatherer(WindowData.of(whole)).take, [torch.tensor(whole.validation)]))
+    every = as_rows(Gatherer(WindowData.of(whole)).batches(torch.tensor(whole.validation), 999))
     assert 0 < len(first) <= len(every)
     for row in first[:5]:
         assert np.isclose(every, row, rtol=1e-4, atol=1e-5).all(axis=1).any()
@@ -268,12 +268,13 @@ def test_nothing_after_the_training_years_reaches_the_statistics(lazy):
 
 def test_fit_says_how_it_reads_and_blocks_learn_as_well(world, lazy, tmp_path):
     options = {"options": {"hidden": 8}, "length": 12, "progress": False}
-    config = TrainingConfig(epochs=6, memory=LITTLE)
+    config = TrainingConfig(epochs=6, memory=2 * LITTLE)
+    lazy = lazy.chunk(lon=4)
     parts = fit(lazy, "gru", config=config, **options)
     again = fit(lazy, "gru", config=config, **options)
     whole = fit(world, "gru", config=config, **options)
     fits = fit(lazy, "gru", config=TrainingConfig(epochs=6), **options)
-    assert parts.info["reading"] == "in blocks: 20 places in 4 units"
+    assert parts.info["reading"] == "in blocks: 20 places in 2 units"
     assert whole.info["reading"] == fits.info["reading"] == "in memory"
     for name, tensor in parts.nets[0].state_dict().items():
         assert torch.equal(tensor, again.nets[0].state_dict()[name])

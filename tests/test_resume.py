@@ -82,7 +82,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(train, way, tmp_path):
     root = str(Path(__file__).parent.parent)
     env = {**os.environ, "PYTHONPATH": root}
     with subprocess.Popen([sys.executable, str(script), way, str(kept)], env=env) as process:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while where(kept) < (1, 2):
             assert process.poll() is None, "ended before it was killed"
             assert time.monotonic() < until

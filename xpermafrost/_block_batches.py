@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ class InBlocks:
     The order follows from the seed and the number of the epoch alone; so an epoch can be entered
     anywhere, and what was passed is not read again. A thread reads the next pool meanwhile.
     """
+
+    complete = False
 
     def __init__(
         self, prepared: BlockPrepared, config: TrainingConfig, *, seed: int, device: str = "cpu"
@@ -57,8 +60,12 @@ class InBlocks:
                 generator=generator_of(self.seed, number, k),
             )[passed:]
             passed = 0
-            for some in _cut(order, size, 0 if held is None else size - len(held.x)):
-                batch = gatherer.take(some)
+            first_piece = 0 if held is None else size - len(held.x)
+            parts = (
+                gatherer.batches(order[:first_piece], size),
+                gatherer.batches(order[first_piece:], size),
+            )
+            for batch in chain(*parts):
                 held = batch if held is None else _joined(held, batch)
                 if len(held.x) == size:
                     yield held
@@ -74,8 +81,7 @@ class InBlocks:
         if self._held_out is None:
             self._held_out = self._read_validation()
         gatherer, numbers = self._held_out
-        for some in numbers.split(size):
-            yield gatherer.take(some)
+        yield from gatherer.batches(numbers, size)
 
     def _plan(self, number: int) -> list[list[Pick]]:
         """Pools of the epoch ``number``."""
@@ -134,13 +140,6 @@ def _later(data: WindowData) -> WindowData:
     first = int(start[data.validation].min())
     cube = np.ascontiguousarray(data.cube[:, first:])
     return replace(data, cube=cube, rows=place * (n_time - first) + start - first)
-
-
-def _cut(order: torch.Tensor, size: int, first: int) -> Iterator[torch.Tensor]:
-    """``order`` in pieces of ``size``; the first one completes a batch that was begun."""
-    if first:
-        yield order[:first]
-    yield from (piece for piece in order[first:].split(size) if len(piece))
 
 
 def _joined(one: Batch, two: Batch) -> Batch:

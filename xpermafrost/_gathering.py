@@ -15,6 +15,9 @@ from .fitted import strided
 from .preparation import Prepared
 from .windows import Windows
 
+#: Batches whose places and targets are gathered at a time.
+TOGETHER = 32
+
 #: Windows of a batch whose loss is only measured.
 MEASURED = 2048
 
@@ -125,19 +128,26 @@ class Gatherer:
         self.location = torch.from_numpy(data.location).to(device)
         known = np.isfinite(data.target) * data.weight[:, None]
         self.weight = torch.from_numpy(known.astype("float32", copy=False)).to(device)
+        self.complete = bool((known > 0).all())
         target = np.nan_to_num(data.target)  # of weight 0
         self.target = torch.from_numpy(target.astype("float32", copy=False)).to(device)
 
-    def take(self, some: torch.Tensor) -> Batch:
-        """The windows of some numbers."""
-        some = some.to(self.rows.device)
-        x = self.flat.index_select(0, self.rows[some])
-        return Batch(
-            x.view(-1, self.length, self.cube.shape[2]),
-            self.location[some],
-            self.target[some],
-            self.weight[some],
-        )
+    def batches(self, order: torch.Tensor, size: int) -> Iterator[Batch]:
+        """Windows of the numbers ``order``, in batches of ``size``.
+
+        What is small is gathered for many batches at a time: each call costs as much as some
+        hundred windows.
+        """
+        order = order.to(self.rows.device)
+        shape = (-1, self.length, self.cube.shape[2])
+        for some in order.split(size * TOGETHER):
+            # index_select: half the time of brackets
+            small = (self.rows, self.location, self.target, self.weight)
+            parts = (values.index_select(0, some).split(size) for values in small)
+            for rows, location, target, weight in zip(*parts, strict=True):
+                if len(rows):
+                    x = self.flat.index_select(0, rows).view(shape)
+                    yield Batch(x, location, target, weight)
 
 
 def shuffled(
@@ -184,6 +194,11 @@ class Source(Protocol):
         """Sizes that a network needs."""
         ...
 
+    @property
+    def complete(self) -> bool:
+        """Whether no target is missing for certain."""
+        ...
+
     def windows(self, number: int) -> int:
         """Windows of the epoch ``number``."""
         ...
@@ -209,7 +224,7 @@ class InMemory:
         self.gatherer, self.block = Gatherer(data, device), block
         self.training, self.held_out = data.training, torch.from_numpy(data.validation)
         self.place = data.location[data.training]
-        self.sizes = data.sizes
+        self.sizes, self.complete = data.sizes, self.gatherer.complete
 
     def windows(self, number: int) -> int:
         return int(self.training.size)
@@ -218,16 +233,14 @@ class InMemory:
         self, number: int, size: int, *, generator: torch.Generator, skip: int = 0
     ) -> Iterator[Batch]:
         order = shuffled(self.training, self.place, block=self.block, generator=generator)
-        return map(self.gatherer.take, order.split(size)[skip:])
+        return self.gatherer.batches(order[skip * size :], size)
 
     def stored(self, size: int) -> Iterator[Batch]:
         """Batches place by place, in the order of time."""
-        return map(self.gatherer.take, torch.from_numpy(self.training).split(size))
+        return self.gatherer.batches(torch.from_numpy(self.training), size)
 
     def validation(self, size: int) -> Iterator[Batch]:
-        return (
-            map(self.gatherer.take, self.held_out.split(size)) if len(self.held_out) else iter(())
-        )
+        return self.gatherer.batches(self.held_out, size)
 
 
 def mean_loss(

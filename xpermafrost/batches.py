@@ -84,7 +84,11 @@ class WindowBatches:
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         number, self._passes = self._passes, self._passes + 1
-        return map(_pair, self.epoch(number))
+        return self._pairs(self.epoch(number))
+
+    def _pairs(self, batches: Iterator[Batch]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for x, _, y, weight in batches:
+            yield x, y if self.source.complete else y.masked_fill(weight == 0, torch.nan)
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """All of the batches of the pass ``number``: places and weights as well."""
@@ -94,7 +98,7 @@ class WindowBatches:
 
     def validation(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """``(x, y)`` of the last ``validation_years`` of the training years."""
-        return map(_pair, self.source.validation(self.batch_size))
+        return self._pairs(self.source.validation(self.batch_size))
 
     @property
     def scaler(self) -> xr.Dataset:
@@ -110,10 +114,6 @@ class WindowBatches:
         if self._prepared is None:
             raise DataError("batches of plain arrays have no scaler; use xp.window_batches(ds).")
         return self._prepared
-
-
-def _pair(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    return batch.x, batch.y.masked_fill(batch.weight == 0, torch.nan)
 
 
 def prepare_windows(
