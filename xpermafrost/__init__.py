@@ -43,10 +43,12 @@ if TYPE_CHECKING:
     from .models import MODELS, register_model
     from .multivariate import adjust_multivariate
     from .perfect_model import perfect_model_experiment
+    from .place_sampling import sample_places
     from .polygons import Polygons
     from .projection import project
     from .recursive import project_recursive
     from .region_files import as_regions
+    from .region_validation import leave_region_out
     from .regions import LatitudeBands, alaska_bands, reduce, region_weights
     from .regridding import make_grid, regrid, regrid_weights
     from .scenario_checks import check_scenarios
@@ -93,6 +95,7 @@ _HOMES = {
     "identify": "sources",
     "importance": "attributions",
     "layer_coords": "schema",
+    "leave_region_out": "region_validation",
     "load_model": "hybrid",
     "make_consistent": "consistency",
     "make_grid": "regridding",
@@ -109,6 +112,7 @@ _HOMES = {
     "regrid": "regridding",
     "regrid_weights": "regridding",
     "remap_layers": "depth",
+    "sample_places": "place_sampling",
     "scoreboard": "evaluation",
     "space_for_time": "unseen_places",
     "split_soil_water": "soil_water",
@@ -165,6 +169,7 @@ __all__ = [
     "identify",
     "importance",
     "layer_coords",
+    "leave_region_out",
     "load_model",
     "make_consistent",
     "make_grid",
@@ -184,6 +189,7 @@ __all__ = [
     "regrid",
     "regrid_weights",
     "remap_layers",
+    "sample_places",
     "scoreboard",
     "space_for_time",
     "split_soil_water",
