@@ -287,6 +287,31 @@ def test_fit_says_how_it_reads_and_blocks_learn_as_well(world, lazy, tmp_path):
     assert bool((out.notnull().any(("layer", "time")) == world["elevation"].notnull()).all())
 
 
+def test_days_in_blocks(ds):
+    """Harmonics by place, memories in days; as in memory."""
+    part = ds.isel(time=slice(0, 26)).resample(time="D").interpolate()
+    for name in part:
+        part[name].attrs = ds[name].attrs
+    part = part.assign({n: ds[n] for n in ("elevation",)})
+    spec = WindowSpec(step="day", length=30, features=("tas", "tas:anomaly", "tas:mean30d"))
+    options = {"train": "all", "transform": "residual"}
+    whole = prepare(part, spec, **options)
+    parts = prepare_blocks(part.chunk(band=1), spec, **options)
+    xr.testing.assert_allclose(whole.scaler, parts.scaler, rtol=1e-5)
+    memory = InMemory(WindowData.of(whole)).epoch(0, 500, generator=generator_of(0))
+    blocks = in_blocks(parts).epoch(0, 500, generator=generator_of(0))
+    np.testing.assert_allclose(as_rows(blocks), as_rows(memory), rtol=1e-3, atol=1e-4)
+
+
+def test_places_without_a_window_are_left_out(lazy):
+    """A cell whose features have a gap in every window is never drawn."""
+    gaps = (lazy["lon"] == -146.0) & (lazy["time"].dt.month == 6)
+    ds = lazy.assign(snd=lazy["snd"].where(~gaps).assign_attrs(lazy["snd"].attrs))
+    ready = prepare_blocks(ds, SPEC, train=None, transform="raw")
+    assert sum(unit.ids.size for unit in ready.units) == 20 - 3
+    assert ready.info["n_excluded"] > 0
+
+
 def test_stations_in_blocks(ds):
     """A list of places, fewer than all of them each epoch, for places unknown as well."""
     config = TrainingConfig(epochs=2, locations_per_epoch=2)

@@ -185,7 +185,7 @@ def prepare_blocks(
     if recency_years is None:
         first.weight = None
     limit = SHARE * memory * 1e9
-    units = [unit for unit in first.run(boxes(ds, places, limit)) if unit.ids.size]
+    units = first.learnable(list(first.run(boxes(ds, places, limit))))
     first.refuse(units)
     scaler = first.scaler(norms, places)
     coords = xr.Dataset(coords={d: ds[d] for d in places})
@@ -347,11 +347,20 @@ class _FirstPass:
         self.hash.update(windows.cube.tobytes())
         self.hash.update(values.astype("float32").tobytes())
 
+    def learnable(self, units: list[Unit]) -> list[Unit]:
+        """The units without places that have no training window; none of them empty."""
+        kept = [
+            Unit(unit.box, unit.ids[some], unit.inside[some])
+            for unit in units
+            for some in [self.training[unit.ids] > 0]
+        ]
+        return [unit for unit in kept if unit.ids.size]
+
     def refuse(self, units: list[Unit]) -> None:
         """Raise where there is nothing to learn; say what was left out."""
         if not self.land:
             raise no_target()
-        if not units:
+        if self.lost == self.land:
             raise without_features(list(self.lacking)[:4])
         if self.lost:
             warn_of_lost(self.lost, self.land, list(self.lacking), stacklevel=6)
