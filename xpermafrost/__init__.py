@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .region_validation import leave_region_out
     from .regions import LatitudeBands, alaska_bands, reduce, region_weights
     from .regridding import make_grid, regrid, regrid_weights
+    from .reporting import report
     from .scenario_checks import check_scenarios
     from .schema import VARIABLES, layer_coords
     from .soil_water import split_soil_water
@@ -112,6 +113,7 @@ _HOMES = {
     "regrid": "regridding",
     "regrid_weights": "regridding",
     "remap_layers": "depth",
+    "report": "reporting",
     "sample_places": "place_sampling",
     "scoreboard": "evaluation",
     "space_for_time": "unseen_places",
@@ -189,6 +191,7 @@ __all__ = [
     "regrid",
     "regrid_weights",
     "remap_layers",
+    "report",
     "sample_places",
     "scoreboard",
     "space_for_time",
