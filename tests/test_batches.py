@@ -182,6 +182,23 @@ def test_one_pass_over_blocks_learns_what_memory_learns(both):
     assert int(parts.validation.sum()) == whole.validation.size
 
 
+def test_the_order_of_dimensions_makes_no_difference(both, lazy):
+    """Features with longitude first, soil with latitude first."""
+    turned = lazy.copy()
+    for name in ("tas", "snd", "elevation"):
+        turned[name] = lazy[name].transpose("lon", ..., "lat")
+    options = {"train": None, "transform": "residual", "validation_years": 1, "recency_years": 4.0}
+    parts = prepare_blocks(turned, SPEC, memory=LITTLE, **options)
+    assert parts.scaler["climatology"].dims[:2] == ("lon", "lat")
+    for name, wanted in both[1].scaler.items():
+        xr.testing.assert_allclose(wanted, parts.scaler[name].transpose(*wanted.dims))
+    rows = [as_rows(in_blocks(p).epoch(0, 99, generator=generator_of(0))) for p in (parts, both[1])]
+    np.testing.assert_allclose(np.sort(rows[0][:, 1:], 0), np.sort(rows[1][:, 1:], 0), atol=1e-5)
+    # an input and its target stay together
+    order = [np.lexsort(r[:, [-1, 8, 1]].round(3).T) for r in rows]
+    np.testing.assert_allclose(rows[0][order[0]][:, 1:], rows[1][order[1]][:, 1:], atol=1e-5)
+
+
 @pytest.mark.parametrize("block", [None, 3])
 def test_blocks_hold_the_windows_of_memory(both, block):
     whole, parts = both

@@ -118,15 +118,14 @@ class BlockPrepared:
         at = 0
         for pick in pool:
             ids, inside = pick.unit.ids[pick.some], pick.unit.inside[pick.some]
-            cells = as_cells(self.ds.isel(pick.unit.box).compute(), ids, inside)
+            values = self.ds.isel(pick.unit.box).compute()
+            cells = as_cells(values, list(pick.unit.box), ids, inside)
             for some in _slices(ids.size):
                 part = cells.isel({CELL: some})
                 here = slice(at + some.start, at + some.stop)
                 cube[here], target[here] = self._scaled(part)
             at += ids.size
-        features = xr.DataArray(
-            cube, {TIME: self.ds[TIME]}, (CELL, TIME, FEATURE)
-        )  # labels of places come with the ids
+        features = xr.DataArray(cube, {TIME: self.ds[TIME]}, (CELL, TIME, FEATURE))
         return make_windows(features, self.spec), target
 
     def _scaled(self, part: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -181,9 +180,8 @@ def prepare_blocks(
             f"and {location_dims(ds['tsl'])}."
         )
     weight = recency_weight(ds[TIME], period[1], recency_years, spec.step)
-    first = _FirstPass(ds, spec, places, period, transform, validation_years, weight)
-    if recency_years is None:
-        first.weight = None
+    counted = None if recency_years is None else weight
+    first = _FirstPass(ds, spec, places, period, transform, validation_years, counted)
     limit = SHARE * memory * 1e9
     units = first.learnable(list(first.run(boxes(ds, places, limit))))
     first.refuse(units)
@@ -220,9 +218,13 @@ def _statistics(own: xr.Dataset) -> list[str]:
     return [str(name) for name in own.data_vars if name not in (_COURSE, _LOW, _HIGH)]
 
 
-def as_cells(box: xr.Dataset, ids: np.ndarray, inside: np.ndarray) -> xr.Dataset:
-    """Places of a box along one dimension, labelled by their numbers in the whole."""
-    places = [str(d) for d in location_dims(box["tsl"])]
+def as_cells(
+    box: xr.Dataset, places: Sequence[str], ids: np.ndarray, inside: np.ndarray
+) -> xr.Dataset:
+    """Places of a box along one dimension, labelled by their numbers in the whole.
+
+    ``inside`` numbers them in the order of the dimensions ``places``.
+    """
     at = np.unravel_index(inside, [box.sizes[d] for d in places])
     picks = {d: xr.DataArray(k, dims=CELL) for d, k in zip(places, at, strict=True)}
     bare = box.drop_vars([n for n in box.coords if set(places) & set(box[n].dims)])
@@ -291,7 +293,7 @@ class _FirstPass:
         axes = [np.arange(self.ds.sizes[d])[box[d]] for d in self.places]
         ids = np.ravel_multi_index(np.meshgrid(*axes, indexing="ij"), self.shape).ravel()[inside]
         self.land += ids.size
-        cells = as_cells(values, ids, inside)
+        cells = as_cells(values, self.places, ids, inside)
         kept = [self._cells(cells.isel({CELL: some})) for some in _slices(ids.size)]
         keep = np.concatenate(kept) if kept else np.zeros(0, dtype=bool)
         return Unit(box, ids[keep], inside[keep])
