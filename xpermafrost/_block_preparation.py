@@ -351,6 +351,7 @@ class _FirstPass:
 
     def learnable(self, units: list[Unit]) -> list[Unit]:
         """The units without places that have no training window; none of them empty."""
+        self.validation[self.training == 0] = 0
         kept = [
             Unit(unit.box, unit.ids[some], unit.inside[some])
             for unit in units
