@@ -287,6 +287,8 @@ class PermafrostDataset(_Files, OfDataset, Reported):
         device: str = "cpu",
         jobs: int | None = None,
         progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
     ) -> FittedModel:
         """Train a network on the reference; see :func:`xpermafrost.fit`."""
         from .training import fit
@@ -308,6 +310,8 @@ class PermafrostDataset(_Files, OfDataset, Reported):
             device=device,
             jobs=jobs,
             progress=progress,
+            checkpoint=checkpoint,
+            resume=resume,
         )
 
     def project(
