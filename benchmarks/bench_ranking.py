@@ -6,7 +6,7 @@ from scratch on the first study's forcing with snow depth) and, where ``DATA_FOL
 with intervals (whole years of explained windows resampled) and ranks; ranks by layer and season;
 rank correlations between networks and members; and beside them two rankings that use no gradient:
 how much the error on the test years grows where a feature is permuted between windows of a
-location, and where a GRU is trained without it.
+location, and, with ``--ablation``, where a GRU is trained without it.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ GROUPS = {
     "heat fluxes": ("hfls", "hfss"),
     "soil water": ("mrsol",),
 }
-#: Explained windows of every location, permutations of every feature.
-WINDOWS, PERMUTATIONS = 16, 5
+#: Permutations of every feature.
+PERMUTATIONS = 3
 WINTER = (12, 1, 2)
 
 
@@ -89,10 +89,10 @@ def grouped(why: xr.Dataset) -> xr.Dataset:
     return xp.group_features(why, {name: of for name, of in groups.items() if of})
 
 
-def explained(model: FittedModel, ds: xr.Dataset) -> list[xr.Dataset]:
+def explained(model: FittedModel, ds: xr.Dataset, windows: int) -> list[xr.Dataset]:
     """Attributions by variable of every member alone, of the same windows."""
     alone = [replace(model, nets=(net,)) for net in model.nets]
-    return [named(xp.explain(one, ds, windows=WINDOWS)) for one in alone]
+    return [named(xp.explain(one, ds, windows=windows)) for one in alone]
 
 
 def together(parts: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -221,11 +221,11 @@ def agreement(parts: Mapping[str, Sequence[xr.Dataset]], whys: Mapping[str, xr.D
             print(f"   members of {name}: {np.mean(found):.2f} ({min(found):.2f} at least)")
 
 
-def one_case(case: Case, members: int) -> None:
+def one_case(case: Case, members: int, windows: int, ablation: bool) -> None:
     """Train, explain, print."""
     print(f"\n==== {case.title}: {members} members each", flush=True)
     models = {m.name: m for m in case.fit(case.nets, members, ())}
-    parts = {name: explained(model, case.ds) for name, model in models.items()}
+    parts = {name: explained(model, case.ds, windows) for name, model in models.items()}
     whys = {name: together(found) for name, found in parts.items()}
     show("rank, mean |attribution| [K] and 95 % interval by variable", with_intervals(whys))
     groups = {name: grouped(why) for name, why in whys.items()}
@@ -256,7 +256,7 @@ def one_case(case: Case, members: int) -> None:
         found = found.sel(feature=whys[name]["feature"].values)
         r = correlation(found, bars(whys[name]))
         print(f"   {name}: test RMSE {rmse:.2f} K; rank correlation with attributions {r:.2f}")
-    if case.features is not None:
+    if ablation and case.features is not None:
         show("GRU trained without a group, test years [K]", ablated(case, members))
 
 
@@ -305,12 +305,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", nargs="?")
     parser.add_argument("--members", type=int, default=3)
+    parser.add_argument("--windows", type=int, default=24, help="explained at every location")
+    parser.add_argument("--epochs", type=int, help="of networks trained from scratch")
     parser.add_argument("--case", help="part of a title: only those cases")
+    parser.add_argument("--ablation", action="store_true", help="train without each group, too")
     options = parser.parse_args()
     warnings.simplefilter("ignore", category=DeprecationWarning)
     for case in cases(options.data):
         if options.case is None or options.case in case.title:
-            one_case(case, options.members)
+            if options.epochs and case.config:
+                case = replace(case, config=replace(case.config, epochs=options.epochs))
+            one_case(case, options.members, options.windows, options.ablation)
 
 
 if __name__ == "__main__":
