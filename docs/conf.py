@@ -57,7 +57,8 @@ for script in sorted((HERE.parent / "examples").glob("*.py")):
 sphinx_gallery_conf = {
     "examples_dirs": "_build/examples",
     "gallery_dirs": "gallery",
-    "filename_pattern": r"(project_alaska|permafrost_map)\.py$",  # the others need local data
+    # the others need local data
+    "filename_pattern": r"(project_alaska|permafrost_map|figures_gallery)\.py$",
     "reset_argv": "gallery_options.reset_argv",
     "download_all_examples": False,
     "show_signature": False,

@@ -10,6 +10,7 @@ import xarray as xr
 
 import xpermafrost as xp
 from xpermafrost import testing
+from xpermafrost._accessor_plot import ArrayPlots, DatasetPlots
 from xpermafrost.accessor import PermafrostDataArray, PermafrostDataset
 from xpermafrost.experiment import with_scenarios
 from xpermafrost.regions import LatitudeBands, reduce
@@ -25,9 +26,9 @@ def test_it_keeps_the_object_and_nothing_else(ds):
 
 
 def methods():
-    for accessor in (PermafrostDataset, PermafrostDataArray):
+    for accessor in (PermafrostDataset, PermafrostDataArray, DatasetPlots, ArrayPlots):
         for name in dir(accessor):
-            if not name.startswith("_"):
+            if not name.startswith("_") and name != "plot":  # whose methods are below
                 yield pytest.param(accessor, name, id=f"{accessor.__name__}.{name}")
 
 
@@ -35,7 +36,8 @@ def methods():
 def test_a_method_is_its_function(accessor, name):
     """Same name, parameters and defaults, and a line that says what it does."""
     method = getattr(accessor, name)
-    function = getattr(xp, name, None) or getattr(xp.diagnostics, name)
+    homes = (xp.plot,) if accessor in (DatasetPlots, ArrayPlots) else (xp, xp.diagnostics)
+    function = next(getattr(home, name) for home in homes if hasattr(home, name))
     mine = list(inspect.signature(method).parameters.values())[1:]
     theirs = list(inspect.signature(function).parameters.values())[1:]
     if name in ("surface_offset", "n_factors"):  # air and ground are in one Dataset
@@ -46,6 +48,12 @@ def test_a_method_is_its_function(accessor, name):
     assert name in method.__doc__
     kinds = {p.kind for p in mine}
     assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+
+
+def test_plots_are_of_the_object(ds):
+    da = ds["tas"]
+    assert ds.permafrost.plot._obj is ds
+    assert da.permafrost.plot._obj is da
 
 
 def test_the_methods_that_users_type():

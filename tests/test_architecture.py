@@ -116,8 +116,9 @@ LAYERS = (
         "_profiles",
         "plot",
     ),
-    ("_accessor_diagnostics", "_accessor_ensembles", "_accessor_plot"),
-    ("accessor", "_cli_arguments", "cli", "__main__"),
+    ("_report", "reporting"),
+    ("_accessor_diagnostics", "_accessor_ensembles", "_accessor_plot", "_accessor_report"),
+    ("accessor", "_cli_arguments", "_cli_output", "cli", "__main__"),
     ("__init__",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .region_files import as_regions
     from .regions import LatitudeBands, alaska_bands, reduce, region_weights
     from .regridding import make_grid, regrid, regrid_weights
+    from .reporting import report
     from .scenario_checks import check_scenarios
     from .schema import VARIABLES, layer_coords
     from .soil_water import split_soil_water
@@ -107,6 +108,7 @@ _HOMES = {
     "regrid": "regridding",
     "regrid_weights": "regridding",
     "remap_layers": "depth",
+    "report": "reporting",
     "scoreboard": "evaluation",
     "space_for_time": "unseen_places",
     "split_soil_water": "soil_water",
@@ -180,6 +182,7 @@ __all__ = [
     "regrid",
     "regrid_weights",
     "remap_layers",
+    "report",
     "scoreboard",
     "space_for_time",
     "split_soil_water",

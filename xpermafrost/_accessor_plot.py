@@ -93,6 +93,18 @@ class DatasetPlots:
 
         return attribution_lags(self._obj, ax=ax, title=title)
 
+    def attribution_beeswarm(self, *, ax: Any = None, title: str | None = None) -> Any:
+        """A dot a window; see :func:`xpermafrost.plot.attribution_beeswarm`."""
+        from .plot import attribution_beeswarm
+
+        return attribution_beeswarm(self._obj, ax=ax, title=title)
+
+    def attribution_difference(self, *, ax: Any = None, title: str | None = None) -> Any:
+        """Two scenarios by feature; see :func:`xpermafrost.plot.attribution_difference`."""
+        from .plot import attribution_difference
+
+        return attribution_difference(self._obj, ax=ax, title=title)
+
     def skill(self, *, metric: str = "rmse", ax: Any = None, title: str | None = None) -> Any:
         """Heat map of a scoreboard; see :func:`xpermafrost.plot.skill`."""
         from .plot import skill
@@ -104,6 +116,12 @@ class DatasetPlots:
         from .plot import adjustment
 
         return adjustment(self._obj, variable, title=title)
+
+    def change_signals(self, variable: str, *, title: str | None = None) -> Any:
+        """Changes before and after; see :func:`xpermafrost.plot.change_signals`."""
+        from .plot import change_signals
+
+        return change_signals(self._obj, variable, title=title)
 
     def training_history(self, *, ax: Any = None, title: str | None = None) -> Any:
         """Loss by epoch; see :func:`xpermafrost.plot.training_history`."""

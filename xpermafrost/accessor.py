@@ -14,6 +14,7 @@ import xarray as xr
 from ._accessor_diagnostics import OfArray, OfDataset
 from ._accessor_ensembles import OfEnsemble
 from ._accessor_plot import ArrayPlots, DatasetPlots
+from ._accessor_report import Reported
 
 if TYPE_CHECKING:
     from .fitted import FittedModel, Predictor
@@ -92,7 +93,7 @@ class _Files:
 
 
 @xr.register_dataset_accessor("permafrost")
-class PermafrostDataset(_Files, OfDataset):
+class PermafrostDataset(_Files, OfDataset, Reported):
     """Methods of a Dataset; each is documented at the function that it calls."""
 
     _obj: xr.Dataset

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .._checks import require_variables
 from ..errors import DataError, DimensionError
 from ..schema import LAG, LAYER
-from ._common import COLOURS, axes_of, bare, entitle, labels_of
+from ._common import COLOURS, axes_of, bare, entitle, labels_of, need
 from ._models import heat_map
 
 
@@ -67,7 +66,7 @@ def attribution_bar(bars: xr.Dataset, *, ax: Any = None, title: str | None = Non
     ax.set_xlim(left=0.0)
     ax.set(xlabel="mean |attribution| [K]")
     bare(ax)
-    entitle(ax, title, f"{_source(bars)}{given}", bars)
+    entitle(ax, title, f"{source_text(bars)}{given}", bars)
     return ax
 
 
@@ -120,7 +119,7 @@ def attribution_lags(bars: xr.Dataset, *, ax: Any = None, title: str | None = No
     ax.set_xticks(range(0, lags.size, step), [str(k) for k in lags[::step]])
     ax.set_xlabel(f"{values[LAG].attrs.get('units', 'step')}s before the target")
     ax.figure.colorbar(image, ax=ax, label="mean |attribution| [K]")
-    entitle(ax, title, _source(bars), bars)
+    entitle(ax, title, source_text(bars), bars)
     return ax
 
 
@@ -130,10 +129,11 @@ def _importance(bars: xr.Dataset, step: str) -> xr.DataArray:
             f"{step} draws what xp.importance gives; this Dataset holds the attributions "
             "themselves. Type xp.importance(why) first."
         )
-    require_variables(bars, ("importance",), step=f"{step} (of xp.importance(...))")
+    need(bars, ("importance",), step=step, call="xp.importance(why)")
     return bars["importance"]
 
 
-def _source(bars: xr.Dataset) -> str:
+def source_text(bars: xr.Dataset) -> str:
+    """Model and method, as a caption says them."""
     method = str(bars.attrs.get("method", "attributions")).replace("_", " ")
     return f"{bars.attrs['model']}, {method}" if "model" in bars.attrs else method

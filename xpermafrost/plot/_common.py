@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import xarray as xr
 
 from .._checks import check_steps, month_index
 from .._optional import require
-from ..errors import DimensionError
+from ..errors import DimensionError, MissingVariableError
 from ..schema import ESM, LAYER, MEMBER, REALIZATION, SCENARIO, TIME, layer_bounds, location_dims
 
 #: Colours of scenarios, distinct to the colour-blind (Okabe & Ito 2008); blue cool, red warm.
@@ -30,6 +31,11 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 COLD, WARM = "#0072B2", "#D55E00"
 #: Dims whose labels are different answers to one question; figures show them as a fan.
 RUNS = (ESM, REALIZATION, MEMBER)
+#: What comes before a figure of soil temperature.
+SOIL_CALL = "ds['tsl'] or ds.permafrost.project(model)"
+_RUN_WORDS = {ESM: "climate models", REALIZATION: "realizations", MEMBER: "members"}
+_STYLES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LABELS = {"rcp26": "RCP2.6", "rcp45": "RCP4.5", "rcp60": "RCP6.0", "rcp85": "RCP8.5"}
 
 
@@ -55,6 +61,23 @@ def pyplot() -> Any:
     )
 
 
+def need(
+    obj: xr.DataArray | xr.Dataset, names: Sequence[Hashable], *, step: str, call: str
+) -> None:
+    """Raise where a Dataset lacks variables, or an array dims, with the call that comes first."""
+    if isinstance(obj, xr.Dataset):
+        missing = [name for name in names if name not in obj.variables]
+        if missing:
+            have = [str(name) for name in obj.data_vars]
+            raise MissingVariableError(
+                f"{step} needs the variables {missing}; the Dataset has {have}. Type {call} first."
+            )
+    elif not set(names) <= set(obj.dims):
+        raise DimensionError(
+            f"{step} needs dims {tuple(names)}; {obj.name!r} has {obj.dims}. Type {call} first."
+        )
+
+
 def axes_of(ax: Any, size: tuple[float, float], *, layout: str = "constrained") -> Any:
     """The axes given, or new ones of a size [inch]."""
     plt = pyplot()
@@ -73,11 +96,32 @@ def mark(obj: xr.DataArray | xr.Dataset) -> str:
 
 def entitle(ax: Any, title: str | None, given: str, *marked: xr.DataArray | xr.Dataset) -> None:
     """One's own title, or the one that says what is drawn and how; with the mark."""
-    note = next((mark(obj) for obj in marked if mark(obj)), "")
+    note = _note(marked)
     width = ax.get_position().width * ax.figure.get_figwidth()  # inch
     text = (given if title is None else title) + note.replace("  |  ", "\n")
-    lines = [textwrap.fill(line, max(24, int(15 * width))) for line in text.split("\n")]
+    lines = [_wrapped(line, max(24, int(15 * width))) for line in text.split("\n")]
     ax.set_title("\n".join(lines), fontsize=9)
+
+
+def entitle_figure(
+    figure: Any, title: str | None, given: str, *marked: xr.DataArray | xr.Dataset
+) -> None:
+    """As :func:`entitle`, of a figure of several panels; in one line where there is room."""
+    width = max(24, int(11.5 * figure.get_figwidth()))
+    text = (given if title is None else title) + _note(marked)
+    if len(text) > width:
+        text = text.replace("  |  ", "\n")
+    figure.suptitle("\n".join(_wrapped(line, width) for line in text.split("\n")), fontsize=11)
+
+
+def _note(marked: Sequence[xr.DataArray | xr.Dataset]) -> str:
+    return next((mark(obj) for obj in marked if mark(obj)), "")
+
+
+def _wrapped(line: str, width: int) -> str:
+    """In lines of about one length, none longer than ``width``."""
+    count = len(textwrap.wrap(line, width))
+    return textwrap.fill(line, min(width, len(line) // max(count, 1) + 8))
 
 
 def layer_label(top: float, bottom: float) -> str:
@@ -93,6 +137,15 @@ def layer_labels(obj: xr.DataArray | xr.Dataset) -> list[str]:
         return [f"layer {k}" for k in obj[LAYER].values]
 
 
+def along_layers(obj: xr.Dataset) -> xr.Dataset:
+    """With the dim ``layer`` also where one layer was selected."""
+    if LAYER in obj.dims:
+        return obj
+    known = [name for name in (LAYER, "depth", "depth_top", "depth_bottom") if name in obj.coords]
+    coords = {name: (LAYER, [obj[name].item()], obj[name].attrs) for name in known}
+    return obj.drop_vars(known).expand_dims(LAYER).assign_coords(coords)
+
+
 def labels_of(obj: xr.DataArray | xr.Dataset, dim: Hashable) -> list[str]:
     """Names along a dim as a figure writes them."""
     if dim == LAYER:
@@ -102,10 +155,40 @@ def labels_of(obj: xr.DataArray | xr.Dataset, dim: Hashable) -> list[str]:
     return [str(name) for name in obj[dim].values]
 
 
-def colour_of(dim: Hashable, name: object, number: int) -> str:
-    """Of a scenario its own; else the next."""
-    fallback = COLOURS[number % len(COLOURS)]
-    return SCENARIO_COLOURS.get(str(name), fallback) if dim == SCENARIO else fallback
+def lines_of(obj: xr.DataArray | xr.Dataset, dim: Hashable) -> list[dict[str, Any]]:
+    """Colour, line style, marker and label of every line along a dim, no two alike.
+
+    Scenarios have their own colours; styles and markers tell lines apart in grey as well.
+    """
+    names = [str(name) for name in obj[dim].values]
+    own = [SCENARIO_COLOURS.get(name) if dim == SCENARIO else None for name in names]
+    free = itertools.cycle([colour for colour in COLOURS if colour not in own] or COLOURS)
+    colours = [colour or next(free) for colour in own]
+    return [
+        {"color": colour, "ls": style, "marker": marker, "label": label}
+        for colour, style, marker, label in zip(
+            colours,
+            itertools.cycle(_STYLES),
+            itertools.cycle(_MARKERS),
+            labels_of(obj, dim),
+            strict=False,
+        )
+    ]
+
+
+def runs_of(obj: xr.DataArray) -> list[str]:
+    """Dims of different answers to one question that it has."""
+    return [dim for dim in RUNS if dim in obj.dims]
+
+
+def without_lone_runs(obj: xr.DataArray) -> xr.DataArray:
+    """One climate model, realization or member is no fan: its dim is dropped."""
+    return obj.squeeze([dim for dim in runs_of(obj) if obj.sizes[dim] == 1], drop=True)
+
+
+def runs_text(obj: xr.DataArray, runs: Sequence[str]) -> str:
+    """``"3 climate models and 2 members"``."""
+    return " and ".join(f"{obj.sizes[dim]} {_RUN_WORDS[dim]}" for dim in runs)
 
 
 def north_first(da: xr.DataArray, place: Hashable) -> np.ndarray:

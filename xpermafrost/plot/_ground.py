@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .._checks import require_dims
 from ..diagnostics._profile import SOIL, Temperature, celsius, profile_of
 from ..diagnostics._years import COVERAGE, YEAR, max_of_years, mean_of_years, over_years, years_of
 from ..errors import DataError, DimensionError
@@ -15,14 +14,19 @@ from ..schema import LAYER, SCENARIO, TIME, location_dims
 from ._common import (
     COLD,
     RUNS,
+    SOIL_CALL,
     WARM,
     axes_of,
     bare,
-    colour_of,
     decimal_edges,
     entitle,
-    labels_of,
+    lines_of,
+    need,
     only_dims,
+    runs_of,
+    runs_text,
+    scenario_label,
+    without_lone_runs,
 )
 
 
@@ -75,7 +79,7 @@ def trumpet(soil: Temperature, *, ax: Any = None, title: str | None = None) -> A
         "mean": _of_years(mean_of_years, warm, years),
         "maximum": _of_years(max_of_years, warm, years),
     }
-    runs = [dim for dim in RUNS if dim in warm.dims]
+    runs = runs_of(warm)
     whole = values["mean"].notnull().any([d for d in values["mean"].dims if d != YEAR])
     if not whole.any():
         raise DataError(
@@ -97,9 +101,9 @@ def trumpet(soil: Temperature, *, ax: Any = None, title: str | None = None) -> A
     ax.set_ylim(profile.bounds[-1, 1], 0.0)
     ax.set(xlabel="soil temperature [degC]", ylabel="depth [m]")
     bare(ax)
-    ax.legend(loc="lower right", frameon=False, fontsize=8, title=f"annual, of {years.step}s",
-              title_fontsize=8)  # fmt: skip
-    shaded = f"range of {_runs_text(warm, runs)}" if runs else "range of years"
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=3, frameon=False, fontsize=8,
+              title=f"annual, of {years.step}s", title_fontsize=8)  # fmt: skip
+    shaded = f"range of {runs_text(warm, runs)}" if runs else "range of years"
     entitle(ax, title, f"{_where(warm)}{kept[0]}-{kept[-1]}; shaded: {shaded}", warm)
     return ax
 
@@ -108,9 +112,9 @@ def _one_profile(soil: Temperature, step: str) -> xr.DataArray:
     warm = celsius(soil, SOIL, step=step)
     if isinstance(soil, xr.Dataset) and "simulated" in soil.attrs:
         warm = warm.assign_attrs(simulated=soil.attrs["simulated"])
-    require_dims(warm, (LAYER, TIME), step=step)
+    need(warm, (LAYER, TIME), step=step, call=SOIL_CALL)
     only_dims(warm, (LAYER, TIME, *RUNS), step=step)
-    return warm.compute()
+    return without_lone_runs(warm).compute()
 
 
 def _of_years(kernel: Any, da: xr.DataArray, years: Any) -> xr.DataArray:
@@ -118,15 +122,10 @@ def _of_years(kernel: Any, da: xr.DataArray, years: Any) -> xr.DataArray:
     return out
 
 
-def _runs_text(da: xr.DataArray, runs: list[str]) -> str:
-    words = {"esm": "climate models", "realization": "realizations", "member": "members"}
-    return " and ".join(f"{da.sizes[dim]} {words[dim]}" for dim in runs)
-
-
 def _where(da: xr.DataArray) -> str:
     """Place and scenario of a selection, as its scalar coordinates tell."""
     names = [
-        str(c.values)
+        scenario_label(str(c.values)) if name == SCENARIO else str(c.values)
         for name, c in da.coords.items()
         if c.ndim == 0 and c.dtype.kind in "UO" and not str(name).startswith("period_")
     ]
@@ -165,8 +164,8 @@ def depth_time(soil: Temperature, *, ax: Any = None, title: str | None = None) -
     ('year', 'depth [m]')
     """
     warm = _one_profile(soil, "depth_time")
-    runs = [dim for dim in RUNS if dim in warm.dims]
-    averaged = f", mean of {_runs_text(warm, runs)}" if runs else ""
+    runs = runs_of(warm)
+    averaged = f", mean of {runs_text(warm, runs)}" if runs else ""
     warm = warm.mean(runs, skipna=False, keep_attrs=True).transpose(LAYER, TIME)
     profile = profile_of(warm, step="depth_time")
     years = years_of(warm, "calendar", step="depth_time")
@@ -180,8 +179,9 @@ def depth_time(soil: Temperature, *, ax: Any = None, title: str | None = None) -
     for row, (top, bottom) in zip(values, _filled(profile.bounds), strict=True):
         mesh = ax.pcolormesh(edges, [top, bottom], row[None, :], **look)
     middles = 0.5 * (edges[1:] + edges[:-1])
+    width = float(np.clip(15.0 / (edges[-1] - edges[0]), 0.3, 1.0))  # of many years, fine lines
     if profile.depth.size > 1 and middles.size > 1 and values.min() < 0.0 < values.max():
-        ax.contour(middles, profile.depth, values, levels=[0.0], colors="black", linewidths=1.0)
+        ax.contour(middles, profile.depth, values, levels=[0.0], colors="black", linewidths=width)
     ax.set_ylim(_filled(profile.bounds)[-1][1], 0.0)
     ax.set_xlim(edges[0], edges[-1])
     ax.xaxis.get_major_locator().set_params(integer=True)
@@ -217,7 +217,8 @@ def active_layer_trend(
         ``(year)`` [m] from :func:`xpermafrost.diagnostics.active_layer_thickness`, optionally with
         one more dimension: places or scenarios, a colour each.
     uncertainty : bool
-        Error bars from ``uncertainty_lower`` to ``uncertainty_upper``, where the array has them.
+        From ``uncertainty_lower`` to ``uncertainty_upper``, where the array has them: of one
+        series a shade, of several a bar each on the right, from and to their medians.
     ax : matplotlib.axes.Axes, optional
     title : str, optional
 
@@ -248,31 +249,22 @@ def active_layer_trend(
     series = _yearly(thickness)
     dim = series.dims[0]
     ax = axes_of(ax, (7.0, 3.2 + 0.22 * series.sizes[dim]))
-    bars = uncertainty and {"uncertainty_lower", "uncertainty_upper"} <= set(series.coords)
-    for k, name in enumerate(labels_of(series, dim)):
+    known = {"uncertainty_lower", "uncertainty_upper"} <= set(series.coords)
+    for k, look in enumerate(lines_of(series, dim)):
         one = series.isel({dim: k})
-        colour = colour_of(dim, series[dim].values[k], k)
-        known = one.notnull().values
-        year, value = one[YEAR].values[known].astype("float64"), one.values[known]
-        if bars:
-            low, high = (one[f"uncertainty_{n}"].values[known] for n in ("lower", "upper"))
-            spread = np.abs(np.stack([value - low, high - value]))
-            aside = 0.08 * (k - 0.5 * (series.sizes[dim] - 1))  # that bars of one year stay apart
-            ax.errorbar(year + aside, value, spread, fmt="none", ecolor=colour, alpha=0.4, lw=0.8)
-        ax.plot(one[YEAR], one, color=colour, marker="o", ms=3, lw=0.6)
-        _trend(ax, year, value, colour, _prefix(name), _censored(one))
+        if uncertainty and known:
+            _uncertainty(ax, one, look["color"], k if series.sizes[dim] > 1 else None)
+        ax.plot(one[YEAR], one, color=look["color"], marker=look["marker"], ms=3, lw=0.6)
+        _trend(ax, one.dropna(YEAR), look, _censored(one))
     bare(ax)
     ax.set_ylim(bottom=0.0)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="year", ylabel="active-layer thickness [m]")
-    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.14), frameon=False, fontsize=8)
-    note = "; bars: bounds of the layers that it ends in" if bars else ""
+    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.19), frameon=False, fontsize=8)
+    drawn = "shaded" if series.sizes[dim] == 1 else "bars on the right, medians"
+    note = f"; {drawn}: bounds of the layers that it ends in" if uncertainty and known else ""
     entitle(ax, title, f"{_where(series)}Theil-Sen trend, 95 % interval{note}", thickness)
     return ax
-
-
-def _prefix(name: str) -> str:
-    return f"{name}: " if name else ""
 
 
 def _yearly(thickness: xr.DataArray) -> xr.DataArray:
@@ -294,17 +286,30 @@ def _censored(one: xr.DataArray) -> int:
     return int((one["status"] == 2).sum()) if "status" in one.coords else 0
 
 
-def _trend(
-    ax: Any, year: np.ndarray, value: np.ndarray, colour: str, prefix: str, below: int
-) -> None:
+def _uncertainty(ax: Any, one: xr.DataArray, colour: str, number: int | None) -> None:
+    """A shade; of the ``number``-th series a bar beside the last year, as shades would overlap."""
+    low, high = (one[f"uncertainty_{n}"] for n in ("lower", "upper"))
+    if number is None:
+        ax.fill_between(one[YEAR], low, high, step="mid", color=colour, alpha=0.15, lw=0)
+        return
+    span = float(one[YEAR][-1] - one[YEAR][0])
+    at = float(one[YEAR][-1]) + 0.02 * (number + 1.5) * max(span, 1.0)
+    ends = [float(edge.where(one.notnull()).median()) for edge in (low, high)]
+    ax.plot([at, at], ends, color=colour, lw=1.2, marker="_", ms=5)
+
+
+def _trend(ax: Any, one: xr.DataArray, look: dict[str, Any], below: int) -> None:
     from scipy.stats import theilslopes
 
+    prefix = f"{look['label']}: " if look["label"] else ""
     note = f"; {below} years below the profile" if below else ""
+    style = {"color": look["color"], "ls": look["ls"], "lw": 1.8}
+    year, value = one[YEAR].values.astype("float64"), one.values
     if year.size < 3:
-        ax.plot([], [], color=colour, label=f"{prefix}no trend from {year.size} years{note}")
+        ax.plot([], [], label=f"{prefix}no trend from {year.size} years{note}", **style)
         return
     found = theilslopes(value, year, alpha=0.95)
     slope, low, high = (1000.0 * s for s in (found.slope, found.low_slope, found.high_slope))
     label = f"{prefix}{slope:+.1f} cm per decade [{low:+.1f}, {high:+.1f}]{note}"
     ends = np.array([year[0], year[-1]])
-    ax.plot(ends, found.intercept + found.slope * ends, color=colour, lw=1.8, label=label)
+    ax.plot(ends, found.intercept + found.slope * ends, label=label, **style)

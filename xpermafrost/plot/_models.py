@@ -8,23 +8,25 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from .._checks import choose, require_dims, require_variables
+from .._checks import choose
 from ..diagnostics._profile import SOIL, Temperature, celsius, same_labels
 from ..errors import DataError, TimeAxisError
 from ..schema import LAYER, MEMBER, TIME, location_dims
 from ._common import (
     COLOURS,
-    RUNS,
+    SOIL_CALL,
     axes_of,
     bare,
     entitle,
+    entitle_figure,
     labels_of,
     layer_labels,
-    mark,
+    need,
     north_first,
     one_place_dim,
     only_dims,
     pyplot,
+    runs_of,
 )
 
 #: Scores: what they are called; the limits of those with a zero that matters (None: symmetric).
@@ -33,8 +35,8 @@ _SCORES: Mapping[str, tuple[str, tuple[float, float] | None, bool]] = {
     "mae": ("mean absolute error [K]", None, False),
     "bias": ("bias [K]", None, True),
     "r2": ("coefficient of determination", (-1.0, 1.0), True),
-    "anomaly_skill": ("skill, 1 - MSE / MSE of climatology", (-1.0, 1.0), True),
-    "rmse_reduction": ("RMSE reduction against persistence", (-1.0, 1.0), True),
+    "anomaly_skill": ("1 - MSE / MSE of climatology", (-1.0, 1.0), True),
+    "rmse_reduction": ("1 - RMSE / RMSE of persistence", (-1.0, 1.0), True),
 }
 
 
@@ -108,8 +110,7 @@ def observed_predicted(
     figure.supylabel("predicted soil temperature [degC]", fontsize=10)
     model = given.attrs.get("model", "predicted")
     span = " to ".join(str(given[TIME].values[k])[:7] for k in (0, -1))
-    marks = next((mark(da) for da in (given, truth) if mark(da)), "")
-    figure.suptitle((f"{model}, {span}" if title is None else title) + marks, fontsize=11)
+    entitle_figure(figure, title, f"{model}, {span}", given, truth)
     return figure
 
 
@@ -117,8 +118,8 @@ def _in_celsius(obj: Temperature, step: str) -> xr.DataArray:
     da = celsius(obj, SOIL, step=step)
     if "simulated" in obj.attrs:
         da = da.assign_attrs(simulated=obj.attrs["simulated"])
-    require_dims(da, (LAYER, TIME), step=step)
-    da = da.mean([dim for dim in RUNS if dim in da.dims], skipna=False, keep_attrs=True)
+    need(da, (LAYER, TIME), step=step, call=SOIL_CALL)
+    da = da.mean(runs_of(da), skipna=False, keep_attrs=True)
     da, place = one_place_dim(da, step=step)
     only_dims(da, (place, LAYER, TIME), step=step)
     return da.compute()
@@ -175,7 +176,7 @@ def skill(
     ['climatology', 'ridge']
     """
     label, limits, signed = _SCORES[choose("metric", metric, _SCORES)]
-    require_variables(scores, (f"{metric}_layer",), step="skill (of xp.evaluate(...))")
+    need(scores, (f"{metric}_layer",), step="skill", call="ds.permafrost.evaluate([model])")
     table = scores[f"{metric}_layer"].transpose("model", LAYER)
     values = table.values
     if not np.isfinite(values).any():
@@ -207,7 +208,7 @@ def write_cells(ax: Any, image: Any, values: np.ndarray) -> None:
     for i, j in np.ndindex(values.shape):
         red, green, blue, _ = image.cmap(image.norm(values[i, j]))
         dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-        text = f"{values[i, j]:.2f}" if np.isfinite(values[i, j]) else "none"
+        text = f"{round(float(values[i, j]), 2) + 0.0:.2f}" if np.isfinite(values[i, j]) else "none"
         colour = "white" if dark and text != "none" else "black"
         ax.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
 
@@ -238,9 +239,9 @@ def training_history(history: xr.Dataset, *, ax: Any = None, title: str | None =
     >>> ax.get_xlabel(), ax.get_yscale()
     ('epoch', 'log')
     """
-    step = "training_history (of fitted.history)"
-    require_variables(history, ("training_loss",), step=step)
-    require_dims(history["training_loss"], (MEMBER, "epoch"), step=step)
+    step, call = "training_history", "fitted = ds.permafrost.fit('gru'); fitted.history"
+    need(history, ("training_loss",), step=step, call=call)
+    need(history["training_loss"], (MEMBER, "epoch"), step=step, call=call)
     ax = axes_of(ax, (6.0, 3.6))
     for name, colour, style in (("training", COLOURS[0], "-"), ("validation", COLOURS[1], "--")):
         if f"{name}_loss" not in history or not history[f"{name}_loss"].notnull().any():

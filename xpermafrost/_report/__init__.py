@@ -1,0 +1,1 @@
+"""The parts of :func:`xpermafrost.report`. Private; see ``reporting``."""
