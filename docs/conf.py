@@ -57,7 +57,8 @@ for script in sorted((HERE.parent / "examples").glob("*.py")):
 sphinx_gallery_conf = {
     "examples_dirs": "_build/examples",
     "gallery_dirs": "gallery",
-    "filename_pattern": r"(project_alaska|permafrost_map)\.py$",  # the others need local data
+    # the one on stations needs data that are not here
+    "filename_pattern": r"(project_alaska|permafrost_map|figures_gallery)\.py$",
     "reset_argv": "gallery_options.reset_argv",
     "download_all_examples": False,
     "show_signature": False,
@@ -71,18 +72,12 @@ html_static_path = ["_static"]
 html_css_files = ["xpermafrost.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {
-    "index": [],
-    "tutorial": [],
-    "howto": [],
-    "conventions": [],
-    "science": [],
-    "architecture": [],
-    "limits": [],
-}
+# A page has the contents of the page on its right; only the API has a list on its left.
+html_sidebars = {page.stem: [] for page in HERE.glob("*.md") if page.stem != "api"}
 html_theme_options = {
     "show_prev_next": True,
     "header_links_before_dropdown": 8,
+    "navbar_persistent": ["search-button"],
     "navbar_end": ["theme-switcher"],
     "footer_start": ["copyright"],
     "footer_end": [],

@@ -22,7 +22,7 @@ from xpermafrost import cli, testing
 from xpermafrost.errors import PermafrostWarning
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("demo", "identify", "standardize", "project", "evaluate")
+COMMANDS = ("demo", "identify", "standardize", "project", "evaluate", "report")
 REFERENCE = ("--reference", "era5land_monthly.nc", "--regions", "places.geojson")
 SCENARIOS = ("--scenarios", "historical=esm_historical.nc", "rcp85=esm_rcp85.nc")
 
@@ -262,6 +262,53 @@ def test_the_demo_from_training_to_a_file(monkeypatch, tmp_path, capsys):
     assert "--overwrite" in refused(argv, capsys)
 
 
+# --- report -------------------------------------------------------------------------------
+
+
+def test_report_is_that_of_the_function(here, tmp_path, monkeypatch, capsys):
+    from xpermafrost import reporting
+
+    seen, real = [], reporting.report
+
+    def noted(ds, models, path, **options):
+        seen.append((ds, models, options))
+        return real(ds, models, path, **options)
+
+    monkeypatch.setattr(reporting, "report", noted)
+    target = tmp_path / "r.html"
+    argv = ["report", *REFERENCE, *SCENARIOS, "--models", "gru.xpm", "--baselines", "climatology"]
+    argv += ["--bootstrap", "20", "--no-explain", "--title", "A&B", "-o", str(target)]
+    assert cli.main(argv) == 0
+    assert capsys.readouterr().out.startswith(f"wrote {target}: ")
+    [(ds, [model], options)] = seen
+    xr.testing.assert_allclose(ds, world(here))
+    assert model.id == xp.load_model("gru.xpm").id
+    asked = {"baselines": ["climatology"], "bootstrap": 20, "explain": False, "title": "A&B"}
+    assert asked.items() <= options.items()
+    assert "<h1>A&amp;B</h1>" in target.read_text(encoding="utf-8")
+    assert "--overwrite" in refused(argv, capsys)
+
+
+def test_report_trains_what_is_named_on_the_months_of_what_is_saved(here, tmp_path, monkeypatch):
+    seen = []
+
+    def noted(ds, models, path, **options):
+        seen.append((models, options))
+        path.write_text("")
+        return path
+
+    monkeypatch.setattr("xpermafrost.reporting.report", noted)
+    argv = ["report", *REFERENCE, *SCENARIOS, "--models", "gru", "gru.xpm", "--epochs", "1"]
+    argv += ["--members", "2", "--seed", "3", "--rcp", "8.5", "--test", "2010", "2012"]
+    assert cli.main([*argv, "-o", str(tmp_path / "r.html")]) == 0
+    [(models, options)] = seen
+    assert [len(model.nets) for model in models] == [2, 1]
+    assert models[0].info["seeds"] == [3, 4]
+    assert {model.info["train_end"] for model in models} == {"2009-12"}
+    assert (options["scenarios"], options["test"]) == (["rcp85"], ("2010", "2012"))
+    assert (options["baselines"], options["explain"]) == ("all", True)
+
+
 # --- mistakes -----------------------------------------------------------------------------
 
 
@@ -281,6 +328,15 @@ def test_the_demo_from_training_to_a_file(monkeypatch, tmp_path, capsys):
             ["project", *REFERENCE, "--scenarios", "esm_rcp85.nc", "-o", "x.nc"],
             "Or say what it is: --scenarios historical=FILE rcp85=FILE.",
         ),
+        (["report", *REFERENCE[:2], *SCENARIOS, "-o", "x.html"], "of a grid. Type --regions"),
+        (
+            ["report", *REFERENCE, *SCENARIOS, "--rcp", "4.5", "-o", "x.html"],
+            "unknown scenario 'rcp45'; did you mean 'rcp85'",
+        ),
+        (
+            ["report", *REFERENCE, *SCENARIOS, "--models", "ridge", "-o", "x.html"],
+            "unknown model 'ridge'",
+        ),
         (["evaluate", *REFERENCE[:3], "alaska"], "did you mean 'alaska-bands'"),
         (["evaluate", *REFERENCE[:3], "none.geojson"], "there is no file 'none.geojson'"),
         (["evaluate", *REFERENCE, "--models", "gru", "--train", "all"], "--train 2001 2018"),
@@ -289,6 +345,7 @@ def test_the_demo_from_training_to_a_file(monkeypatch, tmp_path, capsys):
 def test_a_refusal_is_one_line(argv, message, here, capsys):
     assert message in refused(argv, capsys)
     assert not Path("x.nc").exists()
+    assert not Path("x.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -299,6 +356,22 @@ def test_a_refusal_is_one_line(argv, message, here, capsys):
         (["standardize", "a.nc"], "required: -o"),
         (["standardize", "a.nc", "-o", "b.xyz"], "ends in none of .nc"),
         (["project", *REFERENCE, "-o", "x.nc"], "required: --scenarios"),
+        (["report", *REFERENCE, *SCENARIOS, "-o", "x.nc"], "ends in none of .html"),
+        (["report", *REFERENCE, *SCENARIOS], "required: -o"),
+        (
+            [
+                "report",
+                *REFERENCE,
+                *SCENARIOS,
+                "--models",
+                "gru.xpm",
+                "--epochs",
+                "3",
+                "-o",
+                "x.html",
+            ],
+            "--epochs is for what is trained here",
+        ),
         (["demo", "--members", "0"], "a whole number from 1 on"),
         (["evaluate", *REFERENCE, "--seed", "-1"], "--seed"),
         (["evaluate", *REFERENCE, "--test", "2010"], "--test takes the first and the last year"),

@@ -10,7 +10,7 @@ import xarray as xr
 
 import xpermafrost as xp
 from xpermafrost import testing
-from xpermafrost._attribution import Member, answers, expected_gradients
+from xpermafrost._attribution import Member, answers, expected_gradients, quiet_threads
 from xpermafrost.errors import (
     DataError,
     MissingVariableError,
@@ -347,16 +347,102 @@ def test_nodes_are_added_only_where_a_path_does_not_sum():
     np.testing.assert_allclose(sums, truth, atol=1e-3)
     np.testing.assert_allclose(found[:, 0, 1], 2.0, atol=1e-5)
     assert found[1, 0, 0] == 0.0
-    assert calls[2:4] == [3 * 10, 6 * 5]  # the second row summed at once
+    # answers and gradients at the ends, two nodes on every path; the second row summed at once
+    assert calls[:6] == [2, 5, 2, 5, 2 * 10, 2 * 5]
+    assert calls[6] == 4 * 5  # twice as many, of which half are known
 
 
-@pytest.mark.parametrize("name", ["gru", "transformer"])
-def test_they_are_close_to_a_converged_reference(nets, reference, name, monkeypatch):
-    usual = explain(nets[name], reference, **SMALL)["attribution"]
-    monkeypatch.setattr("xpermafrost._attribution.NODES", (96, 96))
-    exact = explain(nets[name], reference, tol=1.0, **SMALL)["attribution"]
-    error = ((usual - exact) ** 2).mean() ** 0.5 / (exact**2).mean() ** 0.5
-    assert 0 < float(error) <= 0.05
+def test_two_nodes_are_exact_where_the_gradient_is_linear():
+    import torch
+
+    calls = []
+
+    def square(rows):
+        calls.append(len(rows))
+        return (rows**2).cumsum(dim=1)[:, 1:]
+
+    rng = np.random.default_rng(0)
+    end, start = (torch.from_numpy(rng.normal(size=(n, 3))).float() for n in (4, 6))
+    found = expected_gradients(
+        square, end, start, layers=np.array([0, 1]), limit=np.array([1e-5, 1e-5])
+    )
+    truth = (end[:, None] ** 2 - start[None] ** 2).mean(dim=1).numpy()
+    np.testing.assert_allclose(found[:, 1], truth, atol=1e-5)
+    np.testing.assert_allclose(found[:, 0, :2], truth[:, :2], atol=1e-5)
+    assert len(calls) == 5
+    assert calls[-1] == 2 * 4 * 6
+
+
+@quiet_threads()
+def by_gauss(answer, end, start, *, paired=False):
+    """Expected gradients by 32 Gauss-Legendre nodes on every path, one path at a time."""
+    import torch
+
+    at, weight = np.polynomial.legendre.leggauss(32)
+    share = torch.from_numpy((at + 1) / 2).float()[:, None]
+    out = []
+    for k, goal in enumerate(end):
+        origins = start[k : k + 1] if paired else start
+        paths = []
+        for origin in origins:
+            points = (origin + share * (goal - origin)).requires_grad_()
+            value = answer(points)
+            slopes = [
+                torch.autograd.grad(value[:, j].sum(), points, retain_graph=True)[0].numpy()
+                for j in range(value.shape[1])
+            ]
+            mean = np.einsum("n,jni->ji", weight / 2, np.stack(slopes).astype("float64"))
+            paths.append(mean * (goal - origin).numpy())
+        out.append(np.mean(paths, axis=0))
+    return np.stack(out)
+
+
+@pytest.fixture(scope="module")
+def rows(nets, reference):
+    """Three explained and twelve background rows of every network."""
+    rng = np.random.default_rng(0)
+
+    def some(name):
+        features = nets[name].features(reference)
+        member = Member(nets[name].nets[0], (12, features.sizes["feature"]), 1, "cpu")
+        draw = rng.normal(size=(15, 12 * features.sizes["feature"]))
+        every = member.rows(1.5 * draw, rng.integers(0, 3, 15))
+        return member, every[:3], every[3:]
+
+    return some
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("paired", [False, True])
+def test_they_converge_to_gauss_quadrature(rows, name, paired):
+    member, end, start = rows(name)
+    start = start[:3] if paired else start
+    std = member.values(start).std(axis=0)
+    exact = by_gauss(member, end, start, paired=paired)
+    for tol, most in ((0.01, 0.02), (1e-3, 2e-3)):
+        found = expected_gradients(
+            member, end, start, layers=np.arange(4), limit=tol * std, paired=paired
+        )
+        error = np.sqrt(((found - exact) ** 2).mean() / (exact**2).mean())
+        assert 0 < error <= most
+
+
+@pytest.mark.parametrize("name", ["gru", "tcn"])
+def test_the_numbers_do_not_depend_on_threads(rows, name, monkeypatch):
+    import torch
+
+    member, end, start = rows(name)
+    monkeypatch.setattr("xpermafrost._attribution.BATCH", 32)
+    before = torch.get_num_threads()
+    one, two, five = (
+        expected_gradients(
+            member, end, start, layers=np.arange(4), limit=np.full(4, 1e-4), workers=k
+        )
+        for k in (1, 2, 5)
+    )
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(one, five)
+    assert torch.get_num_threads() == before
 
 
 def test_a_member_leaves_the_network_as_it_is(nets, reference):

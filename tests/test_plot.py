@@ -13,18 +13,25 @@ from xpermafrost.projection import project
 mpl.use("Agg")
 
 
+@pytest.fixture(scope="module")
+def _projection(_world, world_gru):
+    return project(_world, world_gru).isel(band=[0, 2])
+
+
 @pytest.fixture
-def projection(world, world_gru):
+def projection(_projection):
     import matplotlib.pyplot as plt
 
-    yield project(world, world_gru)
+    yield _projection.copy(deep=True)
     plt.close("all")
 
 
 def test_fans_draw_the_annual_means_of_every_panel(projection, world, unchanged):
     with unchanged(projection):
-        figure = scenario_fans(projection, observed=world["tsl"] - 273.15, window=3)
-    assert len(figure.axes) == 3 * 4
+        figure = scenario_fans(
+            projection, observed=world["tsl"].isel(band=[0, 2]) - 273.15, window=3
+        )
+    assert len(figure.axes) == 2 * 4
     ax = figure.axes[0]
     yearly = projection.isel(band=0, layer=0, scenario=1).groupby("time.year").mean("time")
     lines = [line for line in ax.lines if line.get_color() == SCENARIO_COLOURS["rcp85"]]
@@ -40,7 +47,7 @@ def test_fans_draw_the_annual_means_of_every_panel(projection, world, unchanged)
 
 
 def test_north_is_on_top(projection):
-    placed = projection.assign_coords(lat=("band", [60.0, 65.0, 70.0]))
+    placed = projection.assign_coords(lat=("band", [60.0, 70.0]))
     figure = scenario_fans(placed, window=3)
     assert "north" in figure.axes[0].get_ylabel()
 

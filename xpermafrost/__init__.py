@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .adjustment_tables import adjustment_report
     from .attributions import group_features, importance, to_shap
     from .baselines import BASELINES, fit_baseline
+    from .batches import WindowBatches, window_batches
     from .concentrations import ghg_concentrations, with_concentrations
     from .consistency import make_consistent
     from .depth import remap_layers
@@ -42,10 +43,12 @@ if TYPE_CHECKING:
     from .models import MODELS, register_model
     from .multivariate import adjust_multivariate
     from .perfect_model import perfect_model_experiment
+    from .place_sampling import sample_places
     from .polygons import Polygons
     from .projection import project
     from .recursive import project_recursive
     from .region_files import as_regions
+    from .region_validation import leave_region_out
     from .regions import LatitudeBands, alaska_bands, reduce, region_weights
     from .regridding import make_grid, regrid, regrid_weights
     from .reporting import report
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from .schema import VARIABLES, layer_coords
     from .soil_water import split_soil_water
     from .sources import identify, open_cmip, open_dataset, open_raw, standardize
+    from .stores import to_zarr
     from .training import TrainingConfig, fit
     from .unseen_places import space_for_time
     from .validation import validate
@@ -67,6 +71,7 @@ _HOMES = {
     "Polygons": "polygons",
     "TrainingConfig": "training",
     "VARIABLES": "schema",
+    "WindowBatches": "batches",
     "WindowSpec": "windows",
     "adjust_multivariate": "multivariate",
     "adjust_scenarios": "forcing",
@@ -92,6 +97,7 @@ _HOMES = {
     "identify": "sources",
     "importance": "attributions",
     "layer_coords": "schema",
+    "leave_region_out": "region_validation",
     "load_model": "hybrid",
     "make_consistent": "consistency",
     "make_grid": "regridding",
@@ -109,6 +115,7 @@ _HOMES = {
     "regrid_weights": "regridding",
     "remap_layers": "depth",
     "report": "reporting",
+    "sample_places": "place_sampling",
     "scoreboard": "evaluation",
     "space_for_time": "unseen_places",
     "split_soil_water": "soil_water",
@@ -120,8 +127,10 @@ _HOMES = {
     "to_profiles": "gis",
     "to_shap": "attributions",
     "to_vector": "gis",
+    "to_zarr": "stores",
     "validate": "validation",
     "warming_level_years": "global_warming",
+    "window_batches": "batches",
     "with_concentrations": "concentrations",
     "with_scenarios": "experiment",
 }
@@ -135,6 +144,7 @@ __all__ = [
     "Polygons",
     "TrainingConfig",
     "VARIABLES",
+    "WindowBatches",
     "WindowSpec",
     "adjust_multivariate",
     "adjust_scenarios",
@@ -163,6 +173,7 @@ __all__ = [
     "identify",
     "importance",
     "layer_coords",
+    "leave_region_out",
     "load_model",
     "make_consistent",
     "make_grid",
@@ -183,6 +194,7 @@ __all__ = [
     "regrid_weights",
     "remap_layers",
     "report",
+    "sample_places",
     "scoreboard",
     "space_for_time",
     "split_soil_water",
@@ -194,8 +206,10 @@ __all__ = [
     "to_profiles",
     "to_shap",
     "to_vector",
+    "to_zarr",
     "validate",
     "warming_level_years",
+    "window_batches",
     "with_concentrations",
     "with_scenarios",
 ]

@@ -82,8 +82,8 @@ def attribute(
     pieces = []
     for place, pool in pools.items():
         mine = numbers[subject.windows.location[numbers] == place]
-        with quiet_threads():
-            shares = _shares(fitted, subject, other, mine, pool, engine)
+        with quiet_threads() as workers:
+            shares = _shares(fitted, subject, other, mine, pool, engine, workers)
         pieces.append(_in_kelvin(subject, other, mine, pool, shares, engine))
     joined = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
     return _labelled(subject, numbers, joined, engine)
@@ -96,6 +96,7 @@ def _shares(
     numbers: np.ndarray,
     pool: np.ndarray,
     engine: Engine,
+    workers: int,
 ) -> _Shares:
     layers, paired = engine.layers, engine.paired
     ends, starts = subject.places(numbers), other.places(pool)
@@ -128,7 +129,9 @@ def _shares(
             found.append(member.attributions(end, start, paired=paired)[:, layers])
         elif engine.method == "expected_gradients":
             found.append(
-                expected_gradients(member, end, start, layers=layers, limit=limit, paired=paired)
+                expected_gradients(
+                    member, end, start, layers=layers, limit=limit, paired=paired, workers=workers
+                )
             )
         else:
             found.append(

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ._bias_groups import SIZES, Grouping, step_of
+from ._blocks import is_part
 from ._checks import (
     check_steps,
     check_whole,
@@ -323,7 +324,11 @@ def warn_of_constants(
     grouping: Grouping,
 ) -> None:
     """Warn of groups in which a side never varies, other than at a bound. In memory only."""
-    if "hist_q" not in trained or any(trained[name].chunks for name in ("af", "hist_q")):
+    if (
+        is_part()
+        or "hist_q" not in trained
+        or any(trained[name].chunks for name in ("af", "hist_q"))
+    ):
         return
     places = [dim for dim in trained["hist_q"].dims if dim not in TRAINED_DIMS]
     multiplicative = trained.attrs["kind"] == "*"

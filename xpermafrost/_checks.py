@@ -110,6 +110,18 @@ def _extrema(da: xr.DataArray) -> tuple[float, float]:
     return float(both["low"]), float(both["high"])
 
 
+def marks_of(obj: xr.DataArray | xr.Dataset) -> dict[str, str]:
+    """What must stay with everything made of these data: that they are simulated.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> marks_of(xr.Dataset(attrs={"title": "test", "simulated": "yes"}))
+    {'simulated': 'yes'}
+    """
+    return {"simulated": str(obj.attrs["simulated"])} if "simulated" in obj.attrs else {}
+
+
 #: Days in the year of the calendars in which all years are of the same length.
 EQUAL_YEARS = {"360_day": 360, "noleap": 365, "365_day": 365, "all_leap": 366, "366_day": 366}
 

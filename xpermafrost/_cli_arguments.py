@@ -56,9 +56,7 @@ def make_parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         default="gru",
         help="network, column+NETWORK or baseline, which is fitted; or a saved FILE.xpm",
     )
-    for name, example in (("rcp", "8.5"), ("ssp", "126"), ("scenario", "rcp85")):
-        sub.add_argument(f"--{name}", nargs="+", metavar="NAME", help=f"such as {example}, or all")
-    sub.add_argument("--adjust", default="qdm", metavar="METHOD", help="bias adjustment: qdm, ...")
+    _add_choice(sub)
     sub.add_argument("--train", nargs="+", metavar="YEAR", help="first and last year, or all")
     _add_training(sub)
     sub.add_argument("--seed", type=_natural, help="of training")
@@ -67,16 +65,43 @@ def make_parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     sub = command("evaluate", "score networks beside every baseline, from files")
     _add_experiment(sub, scenarios_needed=False)
     sub.add_argument("--models", nargs="+", metavar="NAME", help="as --model of project")
-    sub.add_argument("--baselines", nargs="*", metavar="NAME", help="by default all of them")
     sub.add_argument("--protocol", default="default", help="default, rahaman, perfect-model")
-    sub.add_argument("--train", nargs="+", metavar="YEAR", help="first and last year")
-    sub.add_argument("--test", nargs="+", metavar="YEAR", help="first and last year")
     sub.add_argument("--changes", nargs="+", metavar="SCENARIO", help="whose change is shown")
-    sub.add_argument("--bootstrap", type=_natural, default=500, help="resamples; 0: no intervals")
+    _add_scoring(sub)
     _add_training(sub)
     sub.add_argument("--seed", type=_natural, help="of training and resampling")
     _add_output(sub, "scores, .nc or .csv", suffixes=(".nc", ".csv"))
+
+    sub = command("report", "one HTML file of data, scores, projections and caveats, from files")
+    _add_experiment(sub, scenarios_needed=True)
+    sub.add_argument(
+        "--models",
+        nargs="+",
+        default=["gru"],
+        metavar="NAME",
+        help="networks, column+NETWORK, which are fitted; or saved FILE.xpm (default: gru)",
+    )
+    _add_choice(sub)
+    sub.add_argument("--title", help="by default that of the reference")
+    sub.add_argument("--no-explain", action="store_true", help="without attributions: quicker")
+    _add_scoring(sub)
+    _add_training(sub)
+    sub.add_argument("--seed", type=_natural, help="of training and resampling")
+    _add_output(sub, "HTML file", required=True, suffixes=(".html", ".htm"))
     return parser
+
+
+def _add_choice(sub: argparse.ArgumentParser) -> None:
+    for name, example in (("rcp", "8.5"), ("ssp", "126"), ("scenario", "rcp85")):
+        sub.add_argument(f"--{name}", nargs="+", metavar="NAME", help=f"such as {example}, or all")
+    sub.add_argument("--adjust", default="qdm", metavar="METHOD", help="bias adjustment: qdm, ...")
+
+
+def _add_scoring(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--baselines", nargs="*", metavar="NAME", help="by default all of them")
+    sub.add_argument("--train", nargs="+", metavar="YEAR", help="first and last year")
+    sub.add_argument("--test", nargs="+", metavar="YEAR", help="first and last year")
+    sub.add_argument("--bootstrap", type=_natural, default=500, help="resamples; 0: no intervals")
 
 
 def _add_files(sub: argparse.ArgumentParser) -> None:
@@ -161,4 +186,11 @@ The exit code is 1 if a variable has a problem, or none is recognised.""",
   xpermafrost evaluate --reference era5land_*.nc --regions alaska-bands --models gru column+gru
   xpermafrost evaluate --reference era5land_*.nc --scenarios cmip6/*.nc \\
       --regions alaska-bands --models gru --changes ssp585 -o scores.csv""",
+    "report": """examples:
+  xpermafrost report --reference era5land_*.nc --scenarios cmip6/*.nc \\
+      --regions alaska-bands --models gru column+gru --members 5 -o report.html
+  xpermafrost report --reference era5land_*.nc --scenarios historical=h.nc rcp85=r.nc \\
+      --regions boroughs.geojson --models gru.xpm --no-explain -o boroughs.html
+
+A network is trained without the last fifth of the years, which it is scored on.""",
 }

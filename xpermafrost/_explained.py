@@ -91,8 +91,9 @@ def take_apart(predictor: object, ds: xr.Dataset, *, device: str = "cpu") -> Sub
         If the data are not of the kind it was fitted on.
     """
     if isinstance(predictor, HybridModel):
-        subject = _of_network(predictor.net, _with_column(ds, predictor.column.predict(ds)), device)
-        total = predictor.predict(ds, device=device).transpose(*subject.prediction.dims)
+        column = predictor.column.predict(ds).compute()
+        subject = _of_network(predictor.net, _with_column(ds, column), device)
+        total = predictor.predict(ds, device=device).compute().transpose(*subject.prediction.dims)
         return _answered(
             subject,
             prediction=total.astype("float64"),
@@ -116,7 +117,7 @@ def take_apart(predictor: object, ds: xr.Dataset, *, device: str = "cpu") -> Sub
 
 def _of_network(model: FittedModel, ds: xr.Dataset, device: str) -> Subject:
     place = model.check_inputs(ds)
-    raw = model.features(ds)
+    raw = model.features(ds).compute()
     scaler = model._at_locations(model.scaler, raw)
     windows = _whole(scale_features(raw, scaler), raw, model.spec)
     prediction = model.predict_features(raw, index=place, members="mean", device=device)
@@ -140,7 +141,7 @@ def _of_ridge(model: FittedBaseline, ds: xr.Dataset) -> Subject:
             "explain has no attributions by lag for a ridge of days, which reads means over blocks "
             "of days. Explain a network, or a ridge of months."
         )
-    prediction = model.predict(ds)
+    prediction = model.predict(ds).compute()
     raw = _features(ds, model.state, model.spec)
     course = _at(model.state["climatology"], raw)
     offset = usual(course, prediction[TIME]).transpose(*prediction.dims) - FREEZING_POINT

@@ -173,7 +173,8 @@ def _features(ds: xr.Dataset, spec: WindowSpec, period: slice, name: str) -> xr.
     # ridge works on departures from the course of the year, which leave nothing of the season
     names = tuple(n for n in spec.features if name != "ridge" or n not in SEASON_NAMES)
     statistics = feature_statistics(ds.sel({TIME: period}), names)
-    return build_features(ds, names, statistics=statistics, length=spec.length)
+    raw = build_features(ds, names, statistics=statistics, length=spec.length)
+    return raw.compute()
 
 
 def _windows(raw: xr.DataArray, state: dict[str, Any], spec: WindowSpec, name: str) -> Windows:

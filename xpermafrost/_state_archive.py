@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +29,14 @@ def file_of(model: Saved) -> np.ndarray:
         path = Path(folder) / PART
         model.save(path)
         return np.frombuffer(path.read_bytes(), dtype="uint8")
+
+
+def from_bytes(load: Callable[[Path], Any], content: bytes) -> Any:
+    """What ``load`` reads from a file of these bytes: how models are unpickled."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / PART
+        path.write_bytes(content)
+        return load(path)
 
 
 def pack(value: Any, arrays: dict[str, np.ndarray], datasets: dict[str, xr.Dataset]) -> Any:
@@ -90,4 +99,4 @@ def unpack(
     return datasets[content]["values"].variable if kind == "variable" else datasets[content]
 
 
-__all__ = ["PART", "file_of", "pack", "unpack"]
+__all__ = ["PART", "file_of", "from_bytes", "pack", "unpack"]

@@ -37,12 +37,32 @@ class _Files:
         return to_cf(self._obj)
 
     def to_netcdf(
-        self, path: str | os.PathLike[str], *, overwrite: bool = False, compression: str = "zlib"
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        compression: str = "zlib",
+        progress: bool = False,
     ) -> Path:
         """Write CF-1.11 NetCDF, whole or not at all; see :func:`xpermafrost.to_netcdf`."""
         from .gis import to_netcdf
 
-        return to_netcdf(self._obj, path, overwrite=overwrite, compression=compression)
+        return to_netcdf(
+            self._obj, path, overwrite=overwrite, compression=compression, progress=progress
+        )
+
+    def to_zarr(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        resume: bool = False,
+        progress: bool | None = None,
+    ) -> Path:
+        """Write a Zarr store, block by block; see :func:`xpermafrost.to_zarr`."""
+        from .stores import to_zarr
+
+        return to_zarr(self._obj, path, overwrite=overwrite, resume=resume, progress=progress)
 
     def to_geotiff(
         self,
@@ -267,6 +287,8 @@ class PermafrostDataset(_Files, OfDataset, Reported):
         device: str = "cpu",
         jobs: int | None = None,
         progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
     ) -> FittedModel:
         """Train a network on the reference; see :func:`xpermafrost.fit`."""
         from .training import fit
@@ -288,6 +310,8 @@ class PermafrostDataset(_Files, OfDataset, Reported):
             device=device,
             jobs=jobs,
             progress=progress,
+            checkpoint=checkpoint,
+            resume=resume,
         )
 
     def project(

@@ -9,7 +9,7 @@ import xarray as xr
 
 from ._bias_divergence import HORIZONS, divergence_preserved
 from ._bias_inputs import kind_of, parse_period, span_text
-from ._checks import choose, month_index, require_dims
+from ._checks import choose, marks_of, month_index, require_dims
 from ._scenario_runs import forcing_of
 from .errors import TimeAxisError
 from .experiment import reference_of, scenarios_of
@@ -148,6 +148,7 @@ def adjustment_report(
         "method": method,
         "training_period": span_text(*training),
         "history": str(sides["adjusted"].attrs.get("history", "")),
+        **marks_of(ds),
     }
     return tree
 

@@ -34,6 +34,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ._blocks import is_lazy
 from ._checks import check_steps, choose, require_variables
 from ._column_baseline import column_forcing, learn_column, run_column
 from ._equilibrium_baselines import (
@@ -52,9 +53,12 @@ from .errors import DataError, ModelMismatchError
 from .experiment import reference_of
 from .features import SEASON_NAMES, build_features, default_features, feature_statistics
 from .preparation import Period, training_period
-from .products import soil_temperature
+from .products import predict_blocks, soil_temperature
 from .schema import LAYER, STEPS, TIME, location_dims
 from .windows import Windows, WindowSpec, location_index, make_windows
+
+#: Baselines whose answer begins where the record of all places ends.
+PERSISTENCES = ("persistence", "persistence_year", "damped_persistence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +81,13 @@ class FittedBaseline:
     run: Callable[[dict[str, Any], WindowSpec, xr.Dataset], xr.DataArray]
 
     def predict(self, ds: xr.Dataset) -> xr.DataArray:
-        """Soil temperature ``(location..., layer, time)`` [degC], labelled as a network's."""
+        """Soil temperature ``(location..., layer, time)`` [degC], labelled as a network's.
+
+        Lazy on dask, by blocks of locations; the persistences compute.
+        """
         check_steps(ds, self.spec.step, step=f"the baseline {self.name!r}")
+        if is_lazy(ds) and self.name not in PERSISTENCES:
+            return predict_blocks(self, ds)
         return soil_temperature(self.run(self.state, self.spec, ds), model=self.name)
 
 
@@ -237,7 +246,8 @@ def _statistics(ds: xr.Dataset, spec: WindowSpec, period: slice) -> xr.Dataset:
 
 def _features(ds: xr.Dataset, state: State, spec: WindowSpec) -> xr.DataArray:
     names, statistics = state["names"], state["statistics"].map(_at, like=ds)
-    return build_features(ds, names, statistics=statistics, length=spec.length, step=spec.step)
+    raw = build_features(ds, names, statistics=statistics, length=spec.length, step=spec.step)
+    return raw.compute()
 
 
 def _inside(ds: xr.Dataset, windows: Windows, period: slice) -> np.ndarray:
@@ -405,7 +415,8 @@ def _run_boosting(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArra
     numbers = _numbers(raw, state)
     x = _with_place(windows, numbers)
     missing = np.full(len(windows), np.nan)
-    values = np.column_stack([r.predict(x) if r else missing for r in state["regressors"]])
+    told = [r.predict(x) if r and len(x) else missing for r in state["regressors"]]
+    values = np.column_stack(told)
     values[~state["learned"][numbers[windows.location]]] = np.nan
     return windows.label(values, state["layers"])
 

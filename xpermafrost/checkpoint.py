@@ -22,6 +22,8 @@ from ._files import atomic_path
 from .errors import CheckpointError
 
 FORMAT = "xpermafrost-model"
+#: Mark of a training that was interrupted, see :mod:`xpermafrost._training_state`.
+TRAINING = "xpermafrost-training"
 VERSION = 1
 _META = "meta.json"
 
@@ -33,8 +35,9 @@ def write_archive(
     arrays: Mapping[str, np.ndarray],
     datasets: Mapping[str, xr.Dataset],
     overwrite: bool = False,
+    mark: str = FORMAT,
 ) -> None:
-    """Write meta, arrays and Datasets to one file.
+    """Write meta, arrays and Datasets to one file; ``mark`` says what kind of file it is.
 
     Raises
     ------
@@ -46,7 +49,7 @@ def write_archive(
     for key, ds in datasets.items():
         described[key], parts = _take_apart(ds)
         flat.update({f"{key}/{name}": values for name, values in parts.items()})
-    body = {"format": FORMAT, "version": VERSION, "meta": dict(meta), "datasets": described}
+    body = {"format": mark, "version": VERSION, "meta": dict(meta), "datasets": described}
     text = json.dumps({**body, "digest": _digest(body, flat)}, indent=1)
     with (
         atomic_path(path, overwrite=overwrite) as temporary,
@@ -60,7 +63,7 @@ def write_archive(
 
 
 def read_archive(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str], *, mark: str = FORMAT
 ) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, xr.Dataset]]:
     """Read what :func:`write_archive` wrote.
 
@@ -93,7 +96,7 @@ def read_archive(
     # what zipfile, zlib and numpy raise on damaged bytes (RuntimeError: "is encrypted")
     except (ValueError, EOFError, RuntimeError, IsADirectoryError, zlib.error) as error:
         raise CheckpointError(_foreign(path, str(error))) from error
-    _verify(path, content, flat)
+    _verify(path, content, flat, mark)
     datasets = {
         key: _put_together(described, flat, key) for key, described in content["datasets"].items()
     }
@@ -102,8 +105,14 @@ def read_archive(
     return content["meta"], arrays, datasets
 
 
-def _verify(path: object, content: Any, flat: dict[str, np.ndarray]) -> None:
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+def _verify(path: object, content: Any, flat: dict[str, np.ndarray], mark: str) -> None:
+    found = content.get("format") if isinstance(content, dict) else None
+    if found == TRAINING != mark:
+        raise CheckpointError(
+            f"{str(path)!r} is the checkpoint of a training, not a model. Go on with it: "
+            "xp.fit(..., checkpoint=path, resume=True), then fitted.save(path)."
+        )
+    if found != mark:
         raise CheckpointError(_foreign(path, "its format mark is missing"))
     if content.get("version") != VERSION:
         raise CheckpointError(

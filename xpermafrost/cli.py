@@ -1,4 +1,4 @@
-"""The command line: ``xpermafrost demo | identify | standardize | project | evaluate``.
+"""The command line: ``xpermafrost demo | identify | standardize | project | evaluate | report``.
 
 A thin layer over the public functions: read files, call one, write what it returns. Exit codes:
 0 fine, 1 the data or the request are refused, 2 wrong usage (argparse), 130 interrupted.
@@ -11,22 +11,29 @@ import os
 import re
 import sys
 import traceback
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from ._cli_arguments import VECTOR, make_parser
+from ._cli_arguments import make_parser
+from ._cli_output import (
+    fits,
+    free,
+    means_text,
+    progress,
+    scores_text,
+    show,
+    tell,
+    warnings_in_a_line,
+    write,
+)
 from ._files import atomic_path
 from ._scenario_places import is_gridded
 from .errors import (
     DimensionError,
-    OutputExistsError,
     PermafrostError,
-    PermafrostWarning,
     unknown_name,
 )
 
@@ -78,14 +85,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = make_parser(_COMMANDS).parse_args(argv)
     try:
-        with _warnings_in_a_line(everything=options.debug):
+        with warnings_in_a_line(everything=options.debug):
             code: int = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        _tell("interrupted")
+        tell("interrupted")
         return 130
     except (PermafrostError, OSError) as error:
         if options.debug:
@@ -93,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = str(error)
         for python, here in _TO_TYPE.items():
             message = message.replace(python, here)
-        _tell(message)
+        tell(message)
         return 1
     return code
 
@@ -105,12 +112,12 @@ def _demo(options: Options) -> int:
     from .datasets import alaska_sample
     from .hybrid import PREFIX, fit_hybrid
 
-    _free(options.output, options.overwrite)
+    free(options.output, options.overwrite)
     config = _config(options.epochs)
     [name] = _models([options.model])
-    _progress("the simulated sample world; the first time takes 15 s")
+    progress("the simulated sample world; the first time takes 15 s")
     ds = alaska_sample()
-    _progress("training")
+    progress("training")
     name = str(name)
     fitted: Fitted
     if name.startswith(PREFIX):
@@ -118,16 +125,16 @@ def _demo(options: Options) -> int:
     else:
         fitted = ds.permafrost.fit(name, members=options.members, config=config)
     scores = ds.permafrost.evaluate([fitted], changes=["rcp85"])
-    _progress("projecting")
+    progress("projecting")
     out = ds.permafrost.project(fitted, rcp="all")
     years = scores.attrs["test_period"]
-    _show(f"Simulated data. Scores over {years}, and the change to 2081-2100 under RCP8.5 [K]:")
-    _show(_scores_text(scores))
-    _show(_means_text(out))
+    show(f"Simulated data. Scores over {years}, and the change to 2081-2100 under RCP8.5 [K]:")
+    show(scores_text(scores))
+    show(means_text(out))
     if options.output is not None:
         from .regions import alaska_bands
 
-        _write(out, options.output, alaska_bands(), options.overwrite)
+        write(out, options.output, alaska_bands(), options.overwrite)
     return 0
 
 
@@ -140,7 +147,7 @@ def _identify(options: Options) -> int:
     rows = [columns, *cells.to_numpy().tolist()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        _show("  ".join(map(str.ljust, row, widths)).rstrip())
+        show("  ".join(map(str.ljust, row, widths)).rstrip())
     problems = [
         f"{name}: {problem}"
         for name, problem in zip(table["variable"], table["problem"], strict=True)
@@ -149,28 +156,28 @@ def _identify(options: Options) -> int:
     if not problems and not table["canonical"].any():
         problems = ["nothing is recognised; rename what you know with xp.open_raw(...).rename()"]
     for problem in problems:
-        _tell(problem)
+        tell(problem)
     return 1 if problems else 0
 
 
 def _standardize(options: Options) -> int:
     from .sources import open_dataset
 
-    _free(options.output, options.overwrite, inputs=options.files)
-    _progress(f"reading {options.files[0]}")
+    free(options.output, options.overwrite, inputs=options.files)
+    progress(f"reading {options.files[0]}")
     ds = open_dataset(options.files, source=options.source, step=options.step)
-    _write(ds, options.output, None, options.overwrite)
+    write(ds, options.output, None, options.overwrite)
     return 0
 
 
 def _project(options: Options) -> int:
     _refuse_idle(options, [options.model], ("members", "epochs", "seed", "train"))
-    _free(options.output, options.overwrite, inputs=options.reference)
+    free(options.output, options.overwrite, inputs=options.reference)
     regions = _regions(options)
     [model] = _models([options.model], baselines=True)
     ds = _experiment(options, regions)
-    _fits(options.output, ds)
-    _progress("projecting" if not isinstance(model, str) else "training and projecting")
+    fits(options.output, ds)
+    progress("projecting" if not isinstance(model, str) else "training and projecting")
     out = ds.permafrost.project(
         model,
         rcp=options.rcp,
@@ -182,22 +189,22 @@ def _project(options: Options) -> int:
         seed=options.seed or 0,
         config=_config(options.epochs),
     )
-    _write(out, options.output, regions, options.overwrite)
-    _show(_means_text(out))
+    write(out, options.output, regions, options.overwrite)
+    show(means_text(out))
     return 0
 
 
 def _evaluate(options: Options) -> int:
     _refuse_idle(options, options.models, ("members", "epochs"))
     if options.output is not None:
-        _free(options.output, options.overwrite, inputs=options.reference)
+        free(options.output, options.overwrite, inputs=options.reference)
     regions = _regions(options)
     models = _models(options.models) if options.models else None
     ds = _experiment(options, regions)
-    _progress("fitting and scoring")
+    progress("fitting and scoring")
     scores = ds.permafrost.evaluate(
         models,
-        baselines="all" if options.baselines in (None, ["all"]) else options.baselines,
+        baselines=_baselines(options),
         protocol=options.protocol,
         train=_period(options, "train"),
         test=_period(options, "test"),
@@ -207,7 +214,7 @@ def _evaluate(options: Options) -> int:
         changes="all" if options.changes == ["all"] else options.changes,
         bootstrap=options.bootstrap,
     )
-    _show(_scores_text(scores))
+    show(scores_text(scores))
     if options.output is None:
         return 0
     if options.output.suffix == ".csv":
@@ -215,10 +222,74 @@ def _evaluate(options: Options) -> int:
 
         with atomic_path(options.output, overwrite=options.overwrite) as temporary:
             scoreboard(scores).to_csv(temporary)
-        _show(f"wrote {options.output}")
+        show(f"wrote {options.output}")
     else:
-        _write(scores, options.output, None, options.overwrite)
+        write(scores, options.output, None, options.overwrite)
     return 0
+
+
+def _report(options: Options) -> int:
+    from .experiment import choose_scenarios
+
+    _refuse_idle(options, options.models, ("members", "epochs", "train"))
+    free(options.output, options.overwrite)
+    regions = _regions(options)
+    models = _models(options.models)
+    ds = _experiment(options, regions)
+    if is_gridded(ds):
+        raise DimensionError("a report is of regions or stations, not of a grid. Type --regions.")
+    names = choose_scenarios(ds, rcp=options.rcp, ssp=options.ssp, scenario=options.scenario)
+    path = ds.permafrost.report(
+        _fitted(options, ds, models),
+        options.output,
+        scenarios=names,
+        baselines=_baselines(options),
+        test=_period(options, "test"),
+        method=options.adjust,
+        explain=not options.no_explain,
+        bootstrap=options.bootstrap,
+        seed=options.seed or 0,
+        title=options.title,
+        overwrite=options.overwrite,
+    )
+    show(f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _fitted(options: Options, ds: xr.Dataset, models: list[str | Fitted]) -> list[Fitted]:
+    """Saved models as they are, in their places; the others are trained, side by side."""
+    from .hybrid import fit_named
+
+    names = [name for name in models if isinstance(name, str)]
+    if not names:
+        return [model for model in models if not isinstance(model, str)]
+    progress("training")
+    train = _period(options, "train")
+    saved = [model.info for model in models if not isinstance(model, str)]
+    if saved and train is None:  # the months that the saved ones have seen
+        train = str(saved[0]["train_start"]), str(saved[0]["train_end"])
+    made = iter(
+        fit_named(
+            ds,
+            names,
+            train=train,
+            step="month",
+            length=None,
+            horizon=0,
+            features=None,
+            members=options.members or 1,
+            seed=options.seed or 0,
+            config=_config(options.epochs),
+            device="cpu",
+            jobs=None,
+            progress=None,
+        )
+    )
+    return [next(made) if isinstance(model, str) else model for model in models]
+
+
+def _baselines(options: Options) -> list[str] | str:
+    return "all" if options.baselines in (None, ["all"]) else options.baselines
 
 
 # --- reading ------------------------------------------------------------------------------
@@ -227,10 +298,10 @@ def _evaluate(options: Options) -> int:
 def _experiment(options: Options, regions: Any) -> xr.Dataset:
     from .sources import open_dataset
 
-    _progress(f"reading {options.reference[0]}")
+    progress(f"reading {options.reference[0]}")
     reference = open_dataset(options.reference, source=options.source)
     if options.scenarios:
-        _progress(f"reading {options.scenarios[0]}")
+        progress(f"reading {options.scenarios[0]}")
         scenarios = _scenarios(options)
         return reference.permafrost.with_scenarios(scenarios, regions=regions)
     return reference if regions is None else reference.permafrost.reduce(regions)
@@ -310,112 +381,13 @@ def _refuse_idle(options: Options, models: Sequence[str] | None, names: Sequence
             options.usage.error(f"--{name} is for what is trained here; {models[0]} is saved")
 
 
-# --- writing ------------------------------------------------------------------------------
-
-
-def _free(path: Path | None, overwrite: bool, *, inputs: Sequence[str] = ()) -> None:
-    """Refuse a target before the work, not after it."""
-    if path is None or path.is_dir():  # GeoTIFFs are named, and refused, when they are made
-        return
-    if path.resolve() in {Path(item).resolve() for item in inputs}:
-        raise OutputExistsError(f"{str(path)!r} is read and would be replaced; choose another.")
-    if path.exists() and not overwrite:
-        raise OutputExistsError(
-            f"{str(path)!r} exists and is not overwritten silently; remove it, choose another "
-            "path, or pass --overwrite."
-        )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {str(path.parent)!r} does not exist; create it.")
-
-
-def _fits(path: Path, ds: xr.Dataset) -> None:
-    """A grid is no set of outlines and the other way round; said before the training."""
-    if path.is_dir() and not (is_gridded(ds) or {"y", "x"} <= set(ds.dims)):
-        raise DimensionError(
-            f"{str(path)!r} is a folder, which takes GeoTIFFs of a grid; these are means over "
-            "regions, or stations. Type -o FILE.nc, or FILE.gpkg."
-        )
-    if path.suffix in VECTOR and is_gridded(ds):
-        raise DimensionError(
-            f"{path.name!r} takes regions or stations, and the data are a grid. Type --regions, "
-            "or -o with FILE.nc or an existing folder for GeoTIFFs."
-        )
-
-
-def _write(obj: xr.DataArray | xr.Dataset, path: Path, regions: Any, overwrite: bool) -> None:
-    from .gis import to_geotiff, to_netcdf, to_vector
-
-    if path.is_dir():
-        files = to_geotiff(obj, path, overwrite=overwrite)
-        _show(f"wrote {len(files)} GeoTIFFs to {path}")
-        return
-    if path.suffix in VECTOR:
-        to_vector(obj, path, regions, overwrite=overwrite)
-    else:
-        to_netcdf(obj, path, overwrite=overwrite)
-    sizes = ", ".join(f"{name} {size}" for name, size in obj.sizes.items())
-    _show(f"wrote {path}: {sizes}")
-
-
-def _scores_text(scores: xr.Dataset) -> str:
-    from .evaluation import scoreboard
-
-    table = scoreboard(scores)
-    return table.to_string(float_format="{:.2f}".format, na_rep="-", line_width=None)
-
-
-def _means_text(out: xr.DataArray) -> str:
-    """Means over periods and places, of the uppermost and the deepest layer; none of a grid."""
-    from .ensembles import period_means
-
-    if {"lat", "lon"} <= set(out.dims):
-        return "The means of a grid depend on its cells' areas: see --regions."
-    means = period_means(out)
-    over = [str(d) for d in means.dims if d not in ("scenario", "layer", "period")]
-    means = means.mean(over).dropna("period", how="all")
-    lines = [f"Means of whole years, {out.attrs['units']}, plain mean over {', '.join(over)}:"]
-    for k in dict.fromkeys((0, means.sizes["layer"] - 1)):
-        layer = means.isel(layer=k)
-        frame = layer.drop_vars("layer").transpose("scenario", "period").to_pandas().round(2)
-        lines.append(f"depth {float(layer['depth']):.2f} m\n{frame.to_string(na_rep='-')}")
-    return "\n".join(lines) if means.sizes["period"] else "No period has ten whole years."
-
-
-def _show(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-
-
-def _tell(message: str) -> None:
-    sys.stderr.write(f"xpermafrost: {' '.join(message.split())}\n")
-
-
-def _progress(what: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"... {what}\n")
-
-
-@contextmanager
-def _warnings_in_a_line(*, everything: bool) -> Iterator[None]:
-    """Our own warnings as a line of text; those of other packages with ``--debug`` only."""
-    with warnings.catch_warnings():
-        usual = warnings.showwarning
-
-        def show(message: Any, category: Any, filename: str, lineno: int, *rest: Any) -> None:
-            if issubclass(category, PermafrostWarning):
-                _tell(f"warning: {message}")
-            elif everything:
-                usual(message, category, filename, lineno)
-
-        warnings.showwarning = show  # type: ignore[assignment]
-        yield
-
-
 _COMMANDS = {
     "demo": _demo,
     "identify": _identify,
     "standardize": _standardize,
     "project": _project,
     "evaluate": _evaluate,
+    "report": _report,
 }
 
 __all__ = ["main"]

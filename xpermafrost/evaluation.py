@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ._checks import choose, step_name
+from ._checks import choose, marks_of, step_name
 from ._protocols import PROTOCOLS as PROTOCOLS
 from ._protocols import Protocol as Protocol
 from ._protocols import (
@@ -186,7 +186,7 @@ def evaluate(
         window=f"{same.length} {step}s, horizon {same.horizon}",
         features_not_in_the_data=", ".join(left_out) or "none",
         baselines_left_out=without or "none",
-        **({"simulated": ds.attrs["simulated"]} if "simulated" in ds.attrs else {}),
+        **marks_of(ds),
     )
 
 
@@ -213,7 +213,7 @@ def score(
     if len(set(names)) != len(names):
         names = [f"{name}_{k}" if names.count(name) > 1 else name for k, name in enumerate(names)]
     predicted = xr.concat(
-        [p.predict(ds).sel(span).astype("float64").drop_attrs() for p in predictors],
+        [p.predict(ds).sel(span).compute().astype("float64").drop_attrs() for p in predictors],
         dim=name_axis("model", names),
         coords="minimal",
         compat="override",

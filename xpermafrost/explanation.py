@@ -11,7 +11,7 @@ import xarray as xr
 from . import __version__
 from ._attributed import WINDOW, Engine, attribute
 from ._attribution_shap import ENGINES
-from ._checks import choose
+from ._checks import choose, marks_of
 from ._explained import Explainable, Subject, take_apart
 from ._explained_windows import after_training, chosen, common, places, pools, training
 from .errors import DataError, PermafrostWarning, ScenarioError
@@ -329,5 +329,4 @@ def _provenance(fitted: Explainable, ds: xr.Dataset) -> dict[str, str]:
     name = str(getattr(fitted, "id", fitted.name))
     call = f"xpermafrost {__version__}: explain(model={name})"
     lines = [line for line in (str(ds.attrs.get("history", "")), call) if line]
-    marks = {"simulated": str(ds.attrs["simulated"])} if "simulated" in ds.attrs else {}
-    return {"model": name, "history": "\n".join(lines), **marks}
+    return {"model": name, "history": "\n".join(lines), **marks_of(ds)}

@@ -31,10 +31,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import xarray as xr
 
+from ._blocks import by_places, is_lazy
 from ._checks import check_units, choose, require_variables
 from ._feature_memory import (
     FREEZE_SCALE,
@@ -254,7 +256,7 @@ def build_features(
 ) -> xr.DataArray:
     """Features of every location and month (or day) as one contiguous array.
 
-    Computes dask arrays once. The first steps of a running mean are NaN.
+    Lazy on dask, by blocks of locations. The first steps of a running mean are NaN.
 
     Parameters
     ----------
@@ -291,7 +293,12 @@ def build_features(
     for name in needed_variables(names):
         if name in VARIABLES:
             check_units(ds[name])
-    used = ds[list(needed_variables(names))].compute()
+    used = ds[list(needed_variables(names))]
+    if is_lazy(used):
+        _template(used, ds[TIME])
+        work = partial(_of_block, names=tuple(names), length=length, step=step)
+        return by_places(work, used, statistics, step="building the features")["features"]
+    used = used.compute()
     template = _template(used, ds[TIME])
     labels: list[str] = []
     columns: list[np.ndarray] = []
@@ -304,6 +311,21 @@ def build_features(
     cube = np.stack(columns, axis=-1, dtype="float32", casting="same_kind")
     coords = {**template.coords, FEATURE: labels}
     return xr.DataArray(cube, dims=(*template.dims, FEATURE), coords=coords, name="features")
+
+
+def _of_block(
+    block: xr.Dataset,
+    statistics: xr.Dataset | None,
+    *,
+    names: Sequence[str],
+    length: int,
+    step: str,
+) -> xr.Dataset:
+    if statistics is not None:
+        picks = {d: block[d] for d in location_dims(statistics) if d in block.dims}
+        statistics = statistics.sel(picks)
+    cube = build_features(block, names, statistics=statistics, length=length, step=step)
+    return cube.to_dataset()
 
 
 def _template(ds: xr.Dataset, time: xr.DataArray) -> xr.DataArray:

@@ -11,24 +11,23 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-import torch
 import xarray as xr
 from torch import nn
 
 from . import __version__
+from ._blocks import is_lazy, is_part
 from ._checks import check_steps, choose, require_variables
 from ._explains import Explains
+from ._inference import run_net, strided
+from ._state_archive import file_of, from_bytes
 from .checkpoint import read_archive, write_archive
 from .errors import CheckpointError, DataError, DimensionError, ModelMismatchError, UnknownNameError
 from .features import SEASON_NAMES, build_features, needed_variables
 from .models import UNKNOWN, load_network
-from .products import soil_temperature
+from .products import predict_blocks, soil_temperature
 from .scaling import scale_features, unscale_target
 from .schema import FEATURE, LAYER, MEMBER, SCENARIO, TIME, layer_bounds, location_dims
-from .windows import Windows, WindowSpec, location_index, make_windows
-
-#: Recurrent nets are fastest in batches of this size (see docs/architecture.md).
-PREDICTION_BATCH = 512
+from .windows import WindowSpec, location_index, make_windows
 
 
 class Predictor(Protocol):
@@ -125,8 +124,9 @@ class FittedModel(Explains):
     ) -> xr.DataArray:
         """Predict soil temperature for every step that has a whole window before it.
 
-        Computes dask arrays once. Locations are found by label: they may be permuted or
-        fewer than the model's. A :attr:`portable` model takes any others for average ones.
+        Locations are found by label: they may be permuted or fewer than the model's. A
+        :attr:`portable` model takes any others for average ones. Lazy on dask: block by block
+        of locations, with time whole; a block without a whole window is NaN.
 
         Parameters
         ----------
@@ -154,6 +154,8 @@ class FittedModel(Explains):
         """
         choose("members", members, ("mean", "all"))
         index = self.check_inputs(ds)
+        if is_lazy(ds[list(self.needs)]):
+            return predict_blocks(self, ds[list(self.needs)], members=members, device=device)
         return self.predict_features(self.features(ds), index=index, members=members, device=device)
 
     @property
@@ -162,7 +164,7 @@ class FittedModel(Explains):
         return needed_variables(self.spec.features)
 
     def features(self, ds: xr.Dataset) -> xr.DataArray:
-        """The model's features of ``ds``, unscaled: ``(location..., time, feature)``."""
+        """The model's features of ``ds``, unscaled: ``(location..., time, feature)``. Lazy."""
         stats = self._at_locations(self.statistics, ds)
         spec = self.spec
         return build_features(
@@ -180,12 +182,17 @@ class FittedModel(Explains):
             raw = raw.where(scaler["feature_min"].notnull().any("month").all(FEATURE))
         windows = make_windows(scale_features(raw, scaler), self.spec)
         layers = {str(n): c.variable for n, c in self.template.coords.items() if c.dims == (LAYER,)}
-        if not len(windows):
+        if not len(windows) and not is_part():
             raise DataError(
                 f"no whole window of {self.spec.length} {self.spec.step}s without gaps; "
                 f"{windows.excluded} windows hold missing features."
             )
-        outputs = [run_net(net, windows, index, device=device) for net in self.nets]
+        outputs = [
+            run_net(net, windows, index, device=device)
+            if len(windows)
+            else np.empty((0, self.template.sizes[LAYER]), dtype="float32")
+            for net in self.nets
+        ]
         if members == "mean":
             scaled = windows.label(np.mean(outputs, axis=0), layers)
         else:
@@ -315,6 +322,14 @@ class FittedModel(Explains):
         }
         write_archive(path, meta=meta, arrays=arrays, datasets=datasets, overwrite=overwrite)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to other processes as the bytes of its file."""
+        return from_bytes, (load_model, file_of(self).tobytes())
+
+    def __dask_tokenize__(self) -> list[Any]:
+        weights = [p.numpy(force=True) for net in self.nets for p in net.state_dict().values()]
+        return [self.id, weights]
+
 
 def load_model(path: str | os.PathLike[str]) -> FittedModel:
     """Load a model that :meth:`FittedModel.save` wrote; predictions are bit-equal.
@@ -384,27 +399,4 @@ def _rebuild(
         ) from error
 
 
-def strided(cube: torch.Tensor, length: int) -> torch.Tensor:
-    """Every window of ``(location, time, feature)`` as a row ``(length * feature)``; no copy."""
-    n_location, n_time, n_feature = cube.shape
-    rows = n_location * n_time - length + 1
-    return cube.as_strided((rows, length * n_feature), (n_feature, 1))
-
-
-@torch.inference_mode()
-def run_net(net: nn.Module, windows: Windows, index: np.ndarray, *, device: str) -> np.ndarray:
-    """Scaled predictions ``(window, layer)`` of one network, in batches."""
-    flat = strided(torch.from_numpy(windows.cube), windows.spec.length)
-    rows = torch.from_numpy(windows.rows)
-    places = torch.from_numpy(index[windows.location])
-    shape = (windows.spec.length, windows.cube.shape[2])
-    net = net.to(device).eval()
-    parts = []
-    for begin in range(0, len(windows), PREDICTION_BATCH):
-        some = slice(begin, begin + PREDICTION_BATCH)
-        x = flat.index_select(0, rows[some]).view(-1, *shape).to(device)
-        parts.append(net(x, places[some].to(device)).cpu())
-    return torch.cat(parts).numpy()
-
-
-__all__ = ["FittedModel", "Predictor", "load_model", "run_net"]
+__all__ = ["FittedModel", "Predictor", "load_model", "strided"]

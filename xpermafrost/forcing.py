@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import xarray as xr
 
 from . import bias
 from ._bias_divergence import warn_if_squeezed
+from ._blocks import by_places, is_lazy, is_part
 from ._checks import check_monthly, month_index, month_name, require_variables
 from ._scenario_axes import Labelled, gather
 from ._scenario_names import (
@@ -50,7 +53,7 @@ def adjust_scenarios(
     """Forcing of every climate model and scenario, adjusted to the reference.
 
     Each climate model, and each run of it, is adjusted on its own, one after the other:
-    beside the answer, memory holds one run. Computes dask arrays once.
+    beside the answer, memory holds one run. Lazy on dask as :func:`project` is.
 
     Parameters
     ----------
@@ -100,6 +103,16 @@ def adjust_scenarios(
         ]
     require_variables(reference, variables, step="adjust_scenarios")
     dynamic = list(variables)
+    if is_lazy(ds[dynamic]):
+        options = {
+            "scenario": names,
+            "esm": esm,
+            "method": method,
+            "reference_period": reference_period,
+            "extend": extend,
+        }
+        work = partial(_adjusted_block, options=options)
+        return by_places(work, ds[dynamic], step="adjust_scenarios")
     reference = reference[dynamic].compute()
     parts = []
     notes: dict[str, None] = {}
@@ -124,6 +137,13 @@ def adjust_scenarios(
         history=f"{earlier}\n{line}" if earlier else line,
         **missing_runs(ds, names, esm),
     )
+
+
+def _adjusted_block(block: xr.Dataset, _: None, *, options: dict[str, Any]) -> xr.Dataset:
+    out = adjust_scenarios(block, [str(name) for name in block.data_vars], **options)
+    for da in out.data_vars.values():
+        da.attrs.pop("consistency", None)  # counts of the block
+    return out
 
 
 def runs_with(
@@ -244,7 +264,8 @@ def _adjusted(
 ) -> dict[str, xr.Dataset]:
     series = {name: series_of(ds, name)[dynamic].compute() for name in names}
     for name, one in series.items():
-        _has_no_gap(one, name)
+        if not is_part():
+            _has_no_gap(one, name)
     if method == "none":
         return {n: s.assign_attrs(adjustment="forcing not adjusted") for n, s in series.items()}
     climate = [name for name in dynamic if name not in GASES]
@@ -265,7 +286,8 @@ def _adjusted(
     )
     done = {name: bias.adjust(trained, sim[climate]) for name, sim in series.items()}
     baseline = tuple(spans["historical_period"].split("/"))
-    warn_if_squeezed({n: s[climate] for n, s in series.items()}, done, baseline=baseline)
+    if not is_part():
+        warn_if_squeezed({n: s[climate] for n, s in series.items()}, done, baseline=baseline)
     return {
         # concentrations are prescribed, not simulated
         name: make_consistent(sim.assign(done[name].data_vars)).assign_attrs(adjustment=note)
@@ -319,8 +341,8 @@ def scenario_has(
     reader: str = "the model",
     cure: str = "Fit a model on what the scenarios have: fit(features=[...]).",
 ) -> None:
-    """Raise unless every scenario has something of each variable."""
-    for name in names:
+    """Raise unless every scenario has something of each variable; in a block all may lack it."""
+    for name in [] if is_part() else names:
         variable = _lacking(ds, name, dynamic)
         if variable is not None:
             label = VARIABLES[variable].long_name if variable in VARIABLES else variable

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -154,10 +155,12 @@ def to_netcdf(
     *,
     overwrite: bool = False,
     compression: str = "zlib",
+    progress: bool = False,
 ) -> Path:
     """Write a CF-1.11 NetCDF-4 file: whole or not at all, never over another one unasked.
 
-    Lazy data are computed in chunks while writing. One line is added to ``history``.
+    Lazy data are computed in chunks while writing, and the file's chunks are theirs. One line is
+    added to ``history``. Of more than memory holds, :func:`xpermafrost.to_zarr` can be resumed.
 
     Parameters
     ----------
@@ -169,6 +172,8 @@ def to_netcdf(
         Replace an existing file.
     compression : {"zlib", "none"}
         ``zlib`` (level 4, shuffled) is read by every NetCDF-4 program.
+    progress : bool, default False
+        Show a progress bar of the tasks of lazy data.
 
     Returns
     -------
@@ -198,9 +203,19 @@ def to_netcdf(
     for name, variable in ds.variables.items():
         if compression == "zlib" and variable.ndim and variable.dtype.kind in "fiu":
             ds[name].encoding.update(zlib=True, complevel=4, shuffle=True)
-    with atomic_path(path, overwrite=overwrite) as temporary:
+        if variable.chunks and variable.ndim:
+            ds[name].encoding["chunksizes"] = tuple(max(sizes) for sizes in variable.chunks)
+    with atomic_path(path, overwrite=overwrite) as temporary, _shown(progress):
         ds.to_netcdf(temporary, engine="netcdf4", format="NETCDF4")
     return Path(path)
+
+
+def _shown(progress: bool) -> AbstractContextManager[object]:
+    if not progress:
+        return nullcontext()
+    from tqdm.dask import TqdmCallback
+
+    return TqdmCallback(desc="tasks")
 
 
 def to_profiles(

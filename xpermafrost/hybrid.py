@@ -19,9 +19,10 @@ import xarray as xr
 from torch import nn
 
 from . import fitted
+from ._blocks import is_lazy
 from ._checks import require_variables, step_name
 from ._explains import Explains
-from ._state_archive import PART, file_of, pack, unpack
+from ._state_archive import PART, file_of, from_bytes, pack, unpack
 from .baselines import BASELINES, FittedBaseline, fit_baseline
 from .checkpoint import read_archive, write_archive
 from .climatology import climatology, usual
@@ -31,7 +32,7 @@ from .features import default_features
 from .fitted import FittedModel
 from .persistence import SUFFIX, PersistenceModel, learn_damping, rehearsal
 from .preparation import Period, training_period
-from .products import soil_temperature
+from .products import predict_blocks, soil_temperature
 from .schema import FREEZING_POINT, LAYER, TIME, location_dims
 from .training import TrainingConfig, fit, fit_many
 from .windows import WindowSpec
@@ -91,8 +92,10 @@ class HybridModel(Explains):
     ) -> xr.DataArray:
         """Soil temperature ``([member,] location..., layer, time)`` [degC].
 
-        Parameters and errors are those of :meth:`FittedModel.predict`. Computes dask arrays.
+        Parameters, errors and laziness are those of :meth:`FittedModel.predict`.
         """
+        if is_lazy(ds):
+            return predict_blocks(self, ds, members=members, device=device)
         column = self.column.predict(ds)
         rest = self.net.predict(_with_column(ds, column), members=members, device=device)
         damped = _damped(column, self.course, self.share)
@@ -114,6 +117,10 @@ class HybridModel(Explains):
             "state": pack(self.column.state, arrays, datasets),
         }
         write_archive(path, meta=meta, arrays=arrays, datasets=datasets, overwrite=overwrite)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to other processes as the bytes of its file."""
+        return from_bytes, (load_model, file_of(self).tobytes())
 
 
 def fit_hybrid(
@@ -170,7 +177,7 @@ def fit_hybrid(
     first, last = training_period(reference, train, step=step)
     years = (step_name(first, step), step_name(last, step))
     column = fit_baseline("column", reference, train=years, spec=WindowSpec(step=step))
-    answer = column.predict(reference)
+    answer = column.predict(reference).compute()
     course, share = _borne_out(reference["tsl"], answer, slice(first, last), step)
     rest = reference["tsl"] - _damped(answer, course, share)  # [K] - [degC]: around 273.15 K
     learned = _with_column(reference, answer).assign(
@@ -346,7 +353,7 @@ def fit_named(
     if remembering:
         observed = reference["tsl"].compute() - FREEZING_POINT
         for base, tried in _fit_parts(ds, remembering, horizon, early, common).items():
-            damping = learn_damping(observed - tried.predict(reference), late, step=step)
+            damping = learn_damping(observed - tried.predict(reference).compute(), late, step=step)
             made[f"{base}{SUFFIX}"] = PersistenceModel(model=made[base], damping=damping)
     return [made[name] for name in names]
 

@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from ._change_scores import change_scores
-from ._checks import check_monthly, month_index, month_name
+from ._checks import check_monthly, marks_of, month_index, month_name
 from ._protocols import (
     PROTOCOLS,
     baseline_features,
@@ -297,7 +297,6 @@ def perfect_model(
         warming = annual_means(air.sel({TIME: slice(*test)})).mean("year")
         note = {"units": "K", "long_name": "warming of the air in the test years"}
         scores = scores.assign_coords(warming=warming.assign_attrs(note))
-    keep = {"simulated": world.attrs["simulated"]} if "simulated" in world.attrs else {}
     return scores.assign_attrs(
         protocol="perfect-model",
         training_period=f"{years[0]} to {years[1]} of the historical run",
@@ -307,7 +306,7 @@ def perfect_model(
         window=f"{same.length} months, horizon {same.horizon}",
         baselines_left_out=without,
         averaging="*_layer is over all locations, each weighing the same",
-        **keep,
+        **marks_of(world),
     )
 
 

@@ -27,12 +27,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ._blocks import is_lazy
 from ._checks import require_variables, step_name
-from ._state_archive import PART, file_of
+from ._state_archive import PART, file_of, from_bytes
 from .checkpoint import write_archive
 from .errors import DataError
 from .preparation import Period
-from .products import soil_temperature
+from .products import predict_blocks, soil_temperature
 from .schema import FREEZING_POINT, LAYER, STEPS, TIME
 from .windows import WindowSpec
 
@@ -114,9 +115,10 @@ class PersistenceModel:
 
         The answer for a month reads ``tsl`` of the months before it, never its own or a later one.
         Where none is known the correction is zero: beyond the record it fades within a year, apart
-        from the error of the season, which lasts three. Computes dask arrays.
+        from the error of the season, which lasts three.
 
-        Parameters and errors are those of :meth:`FittedModel.predict`; ``tsl`` is needed besides.
+        Parameters, errors and laziness are those of :meth:`FittedModel.predict`; ``tsl`` is
+        needed besides.
 
         Raises
         ------
@@ -124,6 +126,8 @@ class PersistenceModel:
             Without ``tsl``. For forcing alone take the model without its persistence: ``.model``.
         """
         require_variables(ds, ("tsl",), step=f"{self.name!r} (for forcing alone: its .model)")
+        if is_lazy(ds):
+            return predict_blocks(self, ds, members=members, device=device)
         alone = self.model.predict(ds, members=members, device=device)
         observed = ds["tsl"].compute().reset_coords(drop=True) - FREEZING_POINT
         error = observed.assign_coords({LAYER: alone[LAYER]}) - alone
@@ -141,6 +145,12 @@ class PersistenceModel:
         meta = {"parts": "persistence"}
         datasets = {"damping": self.damping}
         write_archive(path, meta=meta, arrays=arrays, datasets=datasets, overwrite=overwrite)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to other processes as the bytes of its file."""
+        from .hybrid import load_model
+
+        return from_bytes, (load_model, file_of(self).tobytes())
 
 
 def rehearsal(

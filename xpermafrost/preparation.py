@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +100,22 @@ class Prepared:
     template: xr.Dataset
     info: dict[str, Any]
 
+    @property
+    def spec(self) -> WindowSpec:
+        """Window and features."""
+        return self.windows.spec
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Sizes that a network needs."""
+        n_locations, _, n_features = self.windows.cube.shape
+        return {
+            "n_features": n_features,
+            "n_locations": n_locations,
+            "n_layers": self.target.shape[1],
+            "length": self.spec.length,
+        }
+
 
 def prepare(
     ds: xr.Dataset,
@@ -136,11 +153,11 @@ def prepare(
     statistics = feature_statistics(ds.sel(period), spec.features, step=spec.step)
     raw = build_features(
         ds, spec.features, statistics=statistics, length=spec.length, step=spec.step
-    )
+    ).compute()
     target = ds["tsl"].compute()
     places = location_dims(raw)
     raw = _on_land(raw, target, period)
-    weight = _recency(ds[TIME], end, recency_years, spec.step)
+    weight = recency_weight(ds[TIME], end, recency_years, spec.step)
     scaler = fit_scaler(
         raw.sel(period),
         target.sel(period),
@@ -158,7 +175,8 @@ def prepare(
     scaled = scale_target(target, scaler).transpose(*places, TIME, LAYER)
     values = scaled.values.reshape(-1, *scaled.shape[-2:]).astype("float32")
     values = values[windows.location, windows.end]
-    training, validation = _split(ds, windows, values, (start, end), validation_years)
+    training, validation = split_windows(ds[TIME], windows, values, (start, end), validation_years)
+    enough_windows(training.size, windows.excluded, spec, (start, end))
     template = raw.isel({TIME: 0, FEATURE: 0}, drop=True).coords.to_dataset()
     layers = {**layer_coords_from_bounds(layer_bounds(ds)), LAYER: ds[LAYER].variable}
     info = {
@@ -168,6 +186,7 @@ def prepare(
         "n_excluded": windows.excluded,
         "data_hash": _hash(windows.cube, values),
         "version": __version__,
+        "reading": "in memory",
     }
     return Prepared(
         windows=windows,
@@ -196,26 +215,35 @@ def _on_land(raw: xr.DataArray, target: xr.DataArray, period: dict[str, slice]) 
         lost = empty.any(FEATURE)
         if bool(lost.any()) and bool((land & ~lost).any()):
             names = empty[FEATURE].values[empty.any(places).values].tolist()
-            warnings.warn(
-                f"{int(lost.sum())} of {int(land.sum())} cells with soil temperatures have no "
-                f"{', '.join(map(repr, names))} in the training months; they are left out.",
-                PermafrostWarning,
-                stacklevel=4,
-            )
+            warn_of_lost(int(lost.sum()), int(land.sum()), names, stacklevel=5)
             empty = empty & False
         raw = raw.where(land & ~lost)
     if bool(empty.any()):
         at = empty.stack(where=(*places, FEATURE))
-        where = at["where"].values[at.values][:4].tolist()
-        raise DataError(
-            f"features without any value in the training months at {where}; leave the location "
-            "out, or choose other features."
-        )
+        raise without_features(at["where"].values[at.values][:4].tolist())
     return raw
 
 
-def _split(
-    ds: xr.Dataset,
+def warn_of_lost(lost: int, land: int, names: list[str], *, stacklevel: int) -> None:
+    """Say how many cells of a grid are left out for want of a feature."""
+    warnings.warn(
+        f"{lost} of {land} cells with soil temperatures have no "
+        f"{', '.join(map(repr, names))} in the training months; they are left out.",
+        PermafrostWarning,
+        stacklevel=stacklevel,
+    )
+
+
+def without_features(where: Sequence[object]) -> DataError:
+    """The error of places where a feature has no value."""
+    return DataError(
+        f"features without any value in the training months at {where}; leave the location "
+        "out, or choose other features."
+    )
+
+
+def split_windows(
+    time: xr.DataArray,
     windows: Windows,
     values: np.ndarray,
     period: tuple[np.datetime64, ...],
@@ -223,24 +251,31 @@ def _split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the windows to train on and to validate on, by the time of the target."""
     step = windows.spec.step
-    steps = step_index(ds[TIME], step)
-    start, end = (steps[np.searchsorted(ds[TIME].values, stamp)] for stamp in period)
+    steps = step_index(time, step)
+    start, end = (steps[np.searchsorted(time.values, stamp)] for stamp in period)
     target = steps[windows.end]
     known = np.isfinite(values).any(axis=1)
     cut = end - STEPS[step] * validation_years
     training = np.flatnonzero(known & (target >= start) & (target <= cut))
     validation = np.flatnonzero(known & (target > cut) & (target <= end))
-    if training.size < 2:
-        first, last = (step_name(stamp, step) for stamp in period)
-        raise DataError(
-            f"only {training.size} training windows of {windows.spec.length} {step}s with a known "
-            f"target between {first} and {last} ({windows.excluded} hold gaps in the features). "
-            f"Use a longer record or a shorter window: length={LENGTHS[step] // 2}."
-        )
     return training, validation
 
 
-def _recency(
+def enough_windows(
+    count: int, excluded: int, spec: WindowSpec, period: tuple[np.datetime64, ...]
+) -> None:
+    """Raise if there is next to nothing to train on."""
+    if count >= 2:
+        return
+    first, last = (step_name(stamp, spec.step) for stamp in period)
+    raise DataError(
+        f"only {count} training windows of {spec.length} {spec.step}s with a known "
+        f"target between {first} and {last} ({excluded} hold gaps in the features). "
+        f"Use a longer record or a shorter window: length={LENGTHS[spec.step] // 2}."
+    )
+
+
+def recency_weight(
     time: xr.DataArray, end: np.datetime64, years: float | None, step: str
 ) -> xr.DataArray:
     """Weight of every step by its age at the end of the training period."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import xarray as xr
 
+from ._blocks import by_places
 from .schema import FREEZING_POINT, LAYER, TIME, location_dims
 
 SOIL_TEMPERATURE = "soil_temperature"
@@ -34,3 +38,13 @@ def soil_temperature(kelvin: xr.DataArray, **attrs: object) -> xr.DataArray:
             **{key: value for key, value in attrs.items() if value not in (None, "")},
         }
     )
+
+
+def predict_blocks(model: Any, ds: xr.Dataset, **options: str) -> xr.DataArray:
+    """``model.predict`` of a dask-backed Dataset, lazily, block by block of locations."""
+    work = partial(_predicted, options=options)
+    return by_places(work, ds, model, step=f"the model {model.name!r}")[SOIL_TEMPERATURE]
+
+
+def _predicted(block: xr.Dataset, model: Any, *, options: dict[str, str]) -> xr.Dataset:
+    return model.predict(block, **options).to_dataset()

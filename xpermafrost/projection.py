@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from . import __version__
-from ._checks import choose
+from ._blocks import by_places, is_lazy
+from ._checks import choose, marks_of, require_variables
 from ._scenario_axes import gather
 from ._scenario_names import naming, one_run, run_name
-from .baselines import BASELINES, fit_baseline
+from .baselines import BASELINES, PERSISTENCES, fit_baseline
 from .errors import DataError
 from .experiment import choose_scenarios, reference_of
 from .features import needed_variables
@@ -28,8 +31,12 @@ from .forcing import (
 )
 from .hybrid import Fitted, fit_named
 from .preparation import Period
+from .products import SOIL_TEMPERATURE
 from .schema import FREEZING_POINT, LAYER, SCENARIO, TIME, name_axis
 from .training import TrainingConfig
+
+#: Coordinate of a projection: the share of inputs outside the range seen in training.
+OUTSIDE = "outside_training_range"
 
 
 def project(
@@ -55,7 +62,10 @@ def project(
 
     The scenario forcing is adjusted to the reference, and continues it: the last months of
     the reference fill the first windows. Each climate model, and each run of it, is adjusted to
-    the reference on its own. Computes dask arrays once.
+    the reference on its own. Lazy on dask, block by block of locations with time whole: write it
+    with :func:`xpermafrost.to_zarr`. What is asked of all locations together is left out then:
+    gaps, variables that a scenario lacks and what an adjustment squeezes (NaN, and no warning).
+    A name in the place of ``model`` is fitted at once.
 
     Parameters
     ----------
@@ -142,36 +152,95 @@ def project(
         )
     if members == "all" and not isinstance(model, Fitted):
         raise DataError(f"{model.name!r} has no members; leave members='all' out.")
+    how = _How(
+        names=tuple(names),
+        esm=esm,
+        method=method,
+        reference_period=reference_period,
+        extend=extend,
+        members=members,
+        device=device,
+    )
+    if is_lazy(ds[_read(model, ds)]) and getattr(model, "name", "") not in PERSISTENCES:
+        return _project_blocks(ds, model, how)
+    return _project(ds, model, how)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _How:
+    """What was asked for, besides data and model."""
+
+    names: tuple[str, ...]
+    esm: str | Sequence[str] | None
+    method: str
+    reference_period: Period | None
+    extend: str | None
+    members: str
+    device: str
+
+
+def _read(model: Predictor, ds: xr.Dataset) -> list[str]:
+    """Variables that the projection reads."""
+    names = list(needed_variables(model.spec.features))
+    require_variables(ds, names, step="the projection")
+    soil = ["tsl"] if "tsl" in ds and not isinstance(model, FittedModel) else []
+    return [*names, *soil]
+
+
+def _project_blocks(ds: xr.Dataset, model: Predictor, how: _How) -> xr.DataArray:
+    if isinstance(model, FittedModel):
+        model.check_inputs(reference_of(ds))
+    part = ds[_read(model, ds)].assign_coords(_layers(ds))
+    both = by_places(partial(_of_block, how=how), part, model, step="project")
+    out, share = both[SOIL_TEMPERATURE], both[OUTSIDE]
+    return out.assign_coords({OUTSIDE: share}).assign_attrs(
+        {OUTSIDE: f"computed with the data: see the coordinate {OUTSIDE!r}"}
+    )
+
+
+def _of_block(block: xr.Dataset, model: Predictor, *, how: _How) -> xr.Dataset:
+    out = _project(block, model, how)
+    return xr.Dataset({SOIL_TEMPERATURE: out.drop_vars(OUTSIDE), OUTSIDE: out[OUTSIDE]})
+
+
+def _layers(ds: xr.Dataset) -> dict[Hashable, xr.DataArray]:
+    """Coordinates of the layers, bounds among them."""
+    return {n: c for n, c in ds.coords.items() if LAYER in c.dims}
+
+
+def _project(ds: xr.Dataset, model: Predictor, how: _How) -> xr.DataArray:
+    """The projection of data in memory."""
+    names = list(how.names)
     start = future_start(ds)
     notes: dict[str, None] = {}
     outs, shares = [], []
-    for run, here in runs_with(ds, names, esm):
+    for run, here in runs_with(ds, names, how.esm):
         with naming(run_name(run)):
             forcing = scenario_forcing(
                 one_run(ds, run),
                 here,
                 variables=needed_variables(model.spec.features),
-                method=method,
-                reference_period=reference_period,
-                extend=extend,
+                method=how.method,
+                reference_period=how.reference_period,
+                extend=how.extend,
             )
         notes[str(forcing[here[0]].attrs.get("adjustment", ""))] = None
-        parts = [_one(model, forcing[name], start, members, device) for name in here]
+        parts = [_one(model, forcing[name], start, how.members, how.device) for name in here]
         out, share = (by_scenario(each, here, names) for each in zip(*parts, strict=True))
         outs.append((run, out))
         shares.append((run, share))
     out, share = gather(outs), gather(shares)
-    out = out.assign_coords(outside_training_range=share)
+    out = out.assign_coords({OUTSIDE: share})
     call = (
         f"xpermafrost {__version__}: project(model={out.attrs['model']}, scenario={names}, "
-        f"adjustment={method}, {'; '.join(notes)})"
+        f"adjustment={how.method}, {'; '.join(notes)})"
     )
     return out.assign_attrs(
         history="\n".join(line for line in (str(ds.attrs.get("history", "")), call) if line),
-        adjustment=method,
+        adjustment=how.method,
         outside_training_range=_share_text(share),
-        **missing_runs(ds, names, esm),
-        **({"simulated": ds.attrs["simulated"]} if "simulated" in ds.attrs else {}),
+        **missing_runs(ds, names, how.esm),
+        **marks_of(ds),
     )
 
 
@@ -237,7 +306,7 @@ def projected_changes(
     base = reference_mean(ds)
     rows = [
         xr.concat(
-            [_whole_mean(p.predict(forcing[name]), period) - base for name in scenarios],
+            [_whole_mean(p.predict(forcing[name]), period).compute() - base for name in scenarios],
             dim=name_axis(SCENARIO, list(scenarios)),
             coords="minimal",
             compat="override",

@@ -20,6 +20,7 @@ import xarray as xr
 from torch import nn
 
 from . import __version__
+from ._checks import marks_of
 from ._training_loop import LOSSES, _alone
 from .errors import DataError
 from .experiment import choose_scenarios, reference_of
@@ -129,7 +130,7 @@ def project_recursive(
     return out.assign_attrs(
         retraining_stopped="; ".join(filter(None, stopped)) or "never",
         history="\n".join(line for line in lines if line),
-        **({"simulated": ds.attrs["simulated"]} if "simulated" in ds.attrs else {}),
+        **marks_of(ds),
     )
 
 
@@ -151,7 +152,7 @@ def _scenario(
 ) -> xr.Dataset:
     """One scenario: the loop over its years, and the projection in one go."""
     index = model.check_inputs(forcing)
-    raw = model.features(forcing)
+    raw = model.features(forcing).compute()
     picks = {d: raw[d] for d in model.location_dims}
     own = {d: p for d, p in picks.items() if d in model.scaler.dims}
     scaler = model.scaler.sel(own).drop_attrs(deep=True).assign_attrs(model.scaler.attrs)

@@ -68,10 +68,7 @@ def fit_scaler(
     _no_empty_location(target, places)
     mean = features.mean((*places, TIME), dtype="float64")
     std = features.std((*places, TIME), dtype="float64")
-    empty = features[FEATURE].values[np.isnan(mean.values)]
-    if empty.size:
-        raise DataError(f"the features {empty.tolist()} have no value in the training months.")
-    std = std.where(std > 1e-12, 1.0)  # a constant feature carries nothing; it becomes 0
+    std = spread_of(features[FEATURE].values, std)
     course = climatology(target, step=step, weight=weight).transpose(*places, LAYER, ...)
     learned = target
     if transform == "residual":
@@ -92,20 +89,80 @@ def fit_scaler(
     )
 
 
+def spread_of(names: np.ndarray, std: xr.DataArray) -> xr.DataArray:
+    """What features are divided by; those without a value are an error."""
+    empty = names[np.isnan(std.values)]
+    if empty.size:
+        raise DataError(f"the features {empty.tolist()} have no value in the training months.")
+    return std.where(std > 1e-12, 1.0)  # a constant feature carries nothing; it becomes 0
+
+
+class Moments:
+    """Means and standard deviations of what comes in parts, by the last axis.
+
+    Two sets are merged by their counts, means and squared departures (Chan et al. 1979, eq. 2.1),
+    in double precision; missing values count nothing.
+
+    References
+    ----------
+    Chan, T. F., Golub, G. H. & LeVeque, R. J. (1979), Updating formulae and a pairwise algorithm
+    for computing sample variances, Stanford University STAN-CS-79-773.
+
+    Examples
+    --------
+    >>> moments = Moments(1)
+    >>> moments.add(np.array([[1.0], [np.nan]]))
+    >>> moments.add(np.array([[2.0], [6.0]]))
+    >>> moments.mean.tolist(), (moments.std**2).round(3).tolist()
+    ([3.0], [4.667])
+    """
+
+    def __init__(self, size: int) -> None:
+        self.count, self.mean, self.squares = (np.zeros(size) for _ in range(3))
+
+    def add(self, values: np.ndarray) -> None:
+        """Take in ``values (..., size)``."""
+        flat = values.reshape(-1, values.shape[-1]).astype("float64")
+        known = np.isfinite(flat)
+        count = known.sum(axis=0)
+        mean = np.where(known, flat, 0.0).sum(axis=0) / np.maximum(count, 1)
+        squares = np.where(known, flat - mean, 0.0)
+        total = np.maximum(self.count + count, 1)
+        gap = mean - self.mean
+        self.squares += (squares**2).sum(axis=0) + gap**2 * self.count * count / total
+        self.mean = self.mean + gap * count / total
+        self.count = self.count + count
+
+    @property
+    def std(self) -> np.ndarray:
+        """Standard deviation of all, missing where nothing is known."""
+        return np.sqrt(np.divide(self.squares, self.count, where=self.count > 0, out=self._none()))
+
+    def _none(self) -> np.ndarray:
+        return np.full(self.count.shape, np.nan)
+
+
 def _no_empty_location(target: xr.DataArray, places: tuple[object, ...]) -> None:
     """A named place without soil data is a mistake; a grid has cells of water, but not only."""
     present = target.notnull().any((LAYER, TIME))
     if bool(present.all()) or (len(places) > 1 and bool(present.any())):
         return
     if len(places) > 1:
-        raise DataError(
+        raise no_target()
+    where = present[places[0]].values[~present.values]
+    raise no_target(str(places[0]), where.tolist())
+
+
+def no_target(dim: str = "", where: list[object] | None = None) -> DataError:
+    """The error of places, or of a whole grid, without soil temperature."""
+    if where is None:
+        return DataError(
             "the target 'tsl' is missing throughout the training months, in every cell. Check the "
             "land mask, or choose other years: train=('2001', '2018')."
         )
-    where = present[places[0]].values[~present.values]
-    raise DataError(
-        f"the target is missing throughout at {where[:5].tolist()} ({where.size} locations). "
-        f"Leave them out: ds.dropna({str(places[0])!r}, how='all', subset=['tsl'])."
+    return DataError(
+        f"the target is missing throughout at {where[:5]} ({len(where)} locations). "
+        f"Leave them out: ds.dropna({dim!r}, how='all', subset=['tsl'])."
     )
 
 

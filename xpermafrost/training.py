@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,18 @@ import torch
 import xarray as xr
 from torch import nn
 
+from ._block_preparation import BlockPrepared
 from ._checks import choose, require_variables
-from ._training_loop import Result, Task, TrainingConfig, run_tasks
+from ._training_config import TrainingConfig
+from ._training_loop import Result, Task, run_tasks
+from ._training_state import Checkpoint, checkpoint_path, hash_of
+from .batches import prepare_windows
 from .errors import DataError
 from .experiment import reference_of
 from .features import default_features
 from .fitted import FittedModel
 from .models import MODELS, SequenceNet, load_network
-from .preparation import Period, Prepared, prepare
+from .preparation import Period, Prepared
 from .schema import LAYER, layer_bounds
 from .windows import WindowSpec
 
@@ -53,12 +58,18 @@ def fit(
     device: str = "cpu",
     jobs: int | None = None,
     progress: bool | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
 ) -> FittedModel:
     """Train a network on the reference of ``ds``.
 
     Scaler, climatology and choices come from training months only. Windows with a gap in the
     features are left out and counted; a missing target is masked in the loss. The same seed
     gives the same bits on the CPU, whatever ``jobs`` is.
+
+    Dask-backed data that need more than ``config.memory`` are read in blocks of places: once for
+    the statistics, then once an epoch in an order by chance. In processes of
+    ``torch.distributed`` (``torchrun``) every process learns from its part of each batch.
 
     Parameters
     ----------
@@ -96,14 +107,25 @@ def fit(
         Processes; by default one a core, or none but this one for a training of seconds.
     progress : bool, optional
         Show a progress bar; by default in a terminal only.
+    checkpoint : path-like, optional
+        Where the training is kept, every ``config.checkpoint_minutes`` and at its end; several
+        members have a file each. No pickle; written whole or not at all.
+    resume : bool
+        Go on with the training in ``checkpoint``, if there is one, to the same weights as without
+        the interruption: the same bits on the CPU.
 
     Returns
     -------
     FittedModel
-        ``info["pretrain"]`` tells what it was pretrained on.
+        ``info["pretrain"]`` tells what it was pretrained on, ``info["reading"]`` whether the
+        windows were in memory or read in blocks.
 
     Raises
     ------
+    OutputExistsError
+        If the checkpoint exists and ``resume`` is False.
+    ModelMismatchError
+        If the checkpoint is of another training.
     MissingVariableError, UnitsError, TimeAxisError, DataError, UnknownNameError
         If the data cannot carry the training; the message says what to type.
 
@@ -131,6 +153,8 @@ def fit(
         device=device,
         jobs=jobs,
         progress=progress,
+        checkpoint=checkpoint,
+        resume=resume,
     )
     return many[0]
 
@@ -153,6 +177,8 @@ def fit_many(
     device: str = "cpu",
     jobs: int | None = None,
     progress: bool | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
 ) -> list[FittedModel]:
     """Train several networks on the same windows, side by side; parameters as :func:`fit`."""
     names = [_register(model) for model in models]
@@ -173,6 +199,9 @@ def fit_many(
         device=device,
         jobs=jobs,
         progress=progress,
+        checkpoint=checkpoint,
+        resume=resume,
+        alone=len(names) * members == 1,
     )
     first: dict[str, xr.Dataset | str | None] = dict.fromkeys(names, pretrain)
     if isinstance(pretrain, str) and choose("pretraining", pretrain, CHOICES) == "auto":
@@ -201,6 +230,9 @@ class _Asked:
     device: str
     jobs: int | None
     progress: bool | None
+    checkpoint: str | os.PathLike[str] | None
+    resume: bool
+    alone: bool
 
 
 def _usual(ds: xr.Dataset, asked: _Asked, name: str) -> bool:
@@ -256,19 +288,13 @@ def _train(
         _can_hide_places(list(starts))
         config = replace(config, place_dropout=max(config.place_dropout, HIDDEN))
     start = next(iter(starts.values()))
-    prepared = prepare(
-        ds,
-        spec,
-        train=asked.train,
-        transform=config.target,
-        validation_years=config.validation_years,
-        recency_years=config.recency_years,
-        norms=None if start is None else start.norms,
+    prepared = prepare_windows(
+        ds, spec, train=asked.train, config=config, norms=None if start is None else start.norms
     )
     if asked.places == "any":
         _nothing_of_places(prepared)
     tasks = [
-        Task(name, seed, asked.options, config, asked.device, None if one is None else one.weights)
+        _task(asked, name, seed, config, prepared.info, None if one is None else one.weights)
         for name, one in starts.items()
         for seed in asked.seeds
     ]
@@ -281,6 +307,41 @@ def _train(
     return made
 
 
+def _task(
+    asked: _Asked,
+    name: str,
+    seed: int,
+    config: TrainingConfig,
+    data: Mapping[str, Any],
+    start: Mapping[str, np.ndarray] | None,
+) -> Task:
+    """One network to train, and where that is kept."""
+    kept = None
+    if asked.checkpoint is not None:
+        identity = {
+            "network": name,
+            "seed": seed,
+            "options": asked.options,
+            "config": _told(config),
+            "start": hash_of(start),
+            **{key: data[key] for key in ("data_hash", "train_start", "train_end", "reading")},
+        }
+        path = checkpoint_path(asked.checkpoint, name, seed, alone=asked.alone)
+        kept = Checkpoint(path, config.checkpoint_minutes, asked.resume, identity)
+    return Task(name, seed, asked.options, config, asked.device, start, kept)
+
+
+def _told(config: TrainingConfig) -> dict[str, Any]:
+    """The configuration, without what changes no result, and is not known by older models."""
+    usual = TrainingConfig()
+    reading = ("memory", "block", "locations_per_epoch")
+    return {
+        name: value
+        for name, value in vars(config).items()
+        if name != "checkpoint_minutes" and not (name in reading and value == getattr(usual, name))
+    }
+
+
 def _can_hide_places(names: Sequence[str]) -> None:
     for name in names:
         builder = MODELS[name]
@@ -291,7 +352,7 @@ def _can_hide_places(names: Sequence[str]) -> None:
             )
 
 
-def _nothing_of_places(prepared: Prepared) -> None:
+def _nothing_of_places(prepared: Prepared | BlockPrepared) -> None:
     """Raise unless nothing but the embedding belongs to a place."""
     residual = prepared.scaler.attrs["transform"] == "residual"
     if residual or prepared.statistics.data_vars:
@@ -317,7 +378,7 @@ def _register(model: str | type[nn.Module]) -> str:
 def _fitted(
     name: str,
     group: Sequence[Result],
-    prepared: Prepared,
+    prepared: Prepared | BlockPrepared,
     options: dict[str, Any],
     config: TrainingConfig,
     seed: int,
@@ -327,10 +388,7 @@ def _fitted(
         load_network(
             name,
             weights,
-            n_features=prepared.windows.cube.shape[2],
-            n_locations=prepared.windows.cube.shape[0],
-            n_layers=prepared.target.shape[1],
-            length=prepared.windows.spec.length,
+            **prepared.sizes,
             options=options,
         )
         for weights, _ in group
@@ -349,12 +407,12 @@ def _fitted(
         **info,
         "torch": torch.__version__,
         "seeds": [seed + k for k in range(len(nets))],
-        "config": {**vars(config)},
+        "config": _told(config),
     }
     return FittedModel(
         name=name,
         nets=tuple(nets),
-        spec=prepared.windows.spec,
+        spec=prepared.spec,
         scaler=prepared.scaler,
         template=prepared.template,
         statistics=prepared.statistics,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from ._checks import require_variables
+from ._checks import marks_of, require_variables
 from ._pooled_baselines import OWN_RECORD, POOLED, fit_pooled, pooled_climatology
 from ._protocols import PROTOCOLS
 from .baselines import NEEDS
@@ -155,7 +155,7 @@ def space_for_time(
         features_of_regressions=", ".join(spec.features),
         skill="against the mean climatology of the training places",
         baselines_left_out=without or "none",
-        **({"simulated": ds.attrs["simulated"]} if "simulated" in ds.attrs else {}),
+        **marks_of(ds),
     )
 
 

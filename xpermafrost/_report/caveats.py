@@ -14,6 +14,7 @@ from ..plot import scenario_label
 from ..schema import MEMBER, SCENARIO, layer_bounds
 from .html import Content, bullets, element, joined
 from .results import Results
+from .words import simulated
 
 #: Layers from which an isotherm between them is more than a guess.
 MANY_LAYERS = 8
@@ -48,7 +49,7 @@ def _of_data(results: Results) -> Iterator[Caveat]:
     if "simulated" in ds.attrs:
         yield (
             "The data are simulated",
-            f"No number here holds for a real place ({ds.attrs['simulated']}).",
+            f"No number here holds for a real place: {simulated(ds)}.",
         )
     elif results.place != "station":
         yield (

@@ -32,7 +32,7 @@ def adjustment_section(results: Results) -> Content:
     parts: list[Content] = [
         paragraph(
             f"Method {method}, trained on {tree.attrs['training_period'].replace('/', ' to ')}. "
-            "One training serves every scenario. Numbers are means over places"
+            "One training serves every scenario. Signals and biases are means over places"
             + (", climate models and their runs." if results.ds.sizes.get("esm") else ".")
         )
     ]
@@ -113,8 +113,7 @@ def _left_table(tree: xr.DataTree) -> Html:
 
 def _quantile_figures(results: Results) -> Content:
     tree = results.adjustment
-    marks = {k: v for k, v in results.ds.attrs.items() if k == "simulated"}
-    quantiles = tree["quantiles"].to_dataset().assign_attrs({**tree.attrs, **marks})
+    quantiles = tree["quantiles"].to_dataset().assign_attrs(tree.attrs)
     runs = [d for d in ("esm", "realization") if d in quantiles.dims]
     quantiles = quantiles.mean(runs, keep_attrs=True) if runs else quantiles
     flat = [str(n) for n, da in quantiles.data_vars.items() if LAYER not in da.dims]

@@ -6,13 +6,21 @@ import numpy as np
 import xarray as xr
 
 from ..attributions import group_features
-from ..plot import attribution_bar, attribution_lags, scenario_fans, scenario_label
+from ..plot import (
+    attribution_bar,
+    attribution_difference,
+    attribution_lags,
+    scenario_fans,
+    scenario_label,
+)
 from ..plot._common import RUNS, layer_labels, north_first
 from ..schema import FEATURE, FREEZING_POINT, LAG, LAYER, SCENARIO
 from .html import Content, Html, Rows, element, folded, number, paragraph, picture, table
 from .results import Explained, Projected, Results
 from .words import drawn
 
+#: Years of the running mean.
+WINDOW = 20
 _RUNS = {"esm": "climate models", "realization": "runs of a model", "member": "networks"}
 
 
@@ -36,15 +44,7 @@ def projection_section(results: Results) -> Content:
 def _of_model(results: Results, name: str, projected: Projected, base: str) -> Content:
     place = results.place
     observed = results.reference["tsl"].compute() - FREEZING_POINT
-    mean, note = drawn(projected.mean, place)
-    fans = picture(
-        scenario_fans(mean, observed=observed.sel({place: mean[place]})),
-        alt=f"Annual mean soil temperature by scenario as projected by {name}, a row of panels for "
-        f"each {place} and a column for each layer, after the reference in black. The tables below "
-        "hold the means of the periods.",
-        caption=f"Annual means (thin), 20-year running mean (thick), one standard deviation of "
-        f"years around it (shaded); black: reference. Mean of {_of_runs(projected.whole)}.{note}",
-    )
+    fans = _fans(name, projected, observed, place)
     if not projected.means.sizes["period"] or not bool(projected.means.notnull().any()):
         return [fans, paragraph("No period has ten whole years of the projection: no means.")]
     periods = [str(p) for p in projected.means["period"].values]
@@ -53,6 +53,27 @@ def _of_model(results: Results, name: str, projected: Projected, base: str) -> C
         for k, p in enumerate(periods)
     ]
     return [fans, _period_table(projected, place, base), _outside_table(projected), places]
+
+
+def _fans(name: str, projected: Projected, observed: xr.DataArray, place: str) -> Html:
+    """Annual means by place and layer; the running mean is over 20 years, or half of what is."""
+    years = projected.whole.sizes["time"] // 12
+    if years < 2:
+        return paragraph("The projection has less than two years: no figure.")
+    window = WINDOW if years >= 2 * WINDOW else max(1, years // 2)
+    alone = [d for d in RUNS if projected.whole.sizes.get(d) == 1]
+    some, note = drawn(projected.whole.squeeze(alone), place)
+    shaded = "one standard deviation of years around it"
+    if set(RUNS) & set(some.dims):
+        shaded = f"lowest to highest {window}-year mean of {_of_runs(projected.whole)}"
+    return picture(
+        scenario_fans(some, observed=observed.sel({place: some[place]}), window=window),
+        alt=f"Annual mean soil temperature by scenario as projected by {name}, a row of panels for "
+        f"each {place} and a column for each layer, after the reference in black. The tables below "
+        "hold the means of the periods.",
+        caption=f"Annual means (thin), {window}-year running mean (thick), {shaded} (shaded); "
+        f"black: reference.{note}",
+    )
 
 
 def _of_runs(da: xr.DataArray) -> str:
@@ -80,17 +101,16 @@ def _period_table(projected: Projected, place: str, base: str) -> Html:
                 cells.append(number(float(means.sel(at).isel(here))))
                 cells.append(number(float(each.mean()), "+.2f"))
                 if many:
-                    low, high = float(each.min()), float(each.max())
-                    cells.append(f"{low:+.2f} to {high:+.2f}" if np.isfinite(low) else "")
+                    cells += [number(float(end), "+.2f") for end in (each.min(), each.max())]
                 if truth is not None:
                     cells.append(number(float(truth.sel(at).isel(here)), "+.2f"))
             rows.add((scenario_label(str(name)), layer), cells)
-    heads = ["mean", "change", *(["range"] if many else [])]
+    heads = ["mean", "change", *(["lowest", "highest"] if many else [])]
     heads += ["true change"] if truth is not None else []
     spread = (
-        f"Range: lowest to highest of {_of_runs(projected.whole)}."
+        f"Lowest and highest change of {_of_runs(projected.whole)}."
         if many
-        else "No range: one network under one climate model has no spread."
+        else "No spread: one network under one climate model has none."
     )
     known = " True change: of the simulated world." if truth is not None else ""
     return table(
@@ -223,8 +243,15 @@ def _difference(why: xr.Dataset) -> Content:
     outside = Rows()
     for name, value in zip(share[FEATURE].values, share.values, strict=True):
         outside.add(element("code", str(name)), [number(float(value), ".1f")])
+    bars = picture(
+        attribution_difference(why).figure,
+        alt=f"Bars of the mean attribution of {strong} minus {weak} by feature and layer, with "
+        "sign; the table above holds the sums of groups of features.",
+        caption=f"What makes {strong} differ from {weak}, by feature.",
+    )
     return [
         signed,
+        bars,
         table(
             f"Features extrapolated under {strong}, {why.attrs['period']}: share of the months of "
             "the windows outside the training range [%].",

@@ -152,14 +152,20 @@ def _bare(text: str) -> str:
 
 def picture(drawing: Any, *, alt: str, caption: Content, dpi: int = 110) -> Html:
     """A matplotlib figure as PNG inside the page. The figure is closed."""
+    from PIL import Image
+
     from ..plot._common import pyplot
 
-    buffer = io.BytesIO()
+    buffer, small = io.BytesIO(), io.BytesIO()
     drawing.savefig(buffer, format="png", dpi=dpi, facecolor="white")
     pyplot().close(drawing)
-    data = buffer.getvalue()
+    with Image.open(buffer) as image:  # 256 colours are plenty, and a third of the bytes
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+            small, format="png", optimize=True
+        )
+    data = small.getvalue()
     width, height = struct.unpack(">II", data[16:24])  # of the header chunk, IHDR
-    image = element(
+    shown = element(
         "img",
         attrs={
             "src": f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}",
@@ -168,7 +174,7 @@ def picture(drawing: Any, *, alt: str, caption: Content, dpi: int = 110) -> Html
             "height": str(height),
         },
     )
-    return element("figure", [image, element("figcaption", caption)])
+    return element("figure", [shown, element("figcaption", caption)])
 
 
 def folded(summary: str, content: Content) -> Html:

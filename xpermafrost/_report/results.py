@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from .._protocols import refuse_leaks, scored_span, trained_on
 from .._scenario_names import RUNS
 from ..adjustment_tables import _pair as weakest_and_strongest
 from ..adjustment_tables import adjustment_report
@@ -32,7 +33,7 @@ from ..explanation import explain, explain_scenarios
 from ..features import needed_variables
 from ..forcing import future_start
 from ..hybrid import Fitted, PersistenceModel
-from ..preparation import Period
+from ..preparation import Period, training_period
 from ..projection import project, reference_mean
 from ..scenario_checks import ScenarioReport, check_scenarios
 from ..schema import FREEZING_POINT, MEMBER, SCENARIO, TIME, location_dims
@@ -143,6 +144,7 @@ def gather(
     place = _place(reference)
     periods = _periods(ds, names, asked.periods)
     variables = _variables(ds, models)
+    scored = _left_to_score(reference, list(models.values()), asked.test)
     with _noted() as warned:
         tell("projecting")
         base = reference_mean(ds)
@@ -160,7 +162,7 @@ def gather(
         )
         checks = check_scenarios(ds[variables])
         tell("scoring")
-        scores = _scores(ds, reference, list(models.values()), asked)
+        scores = _scores(ds, list(models.values()), asked) if scored else None
         explained: dict[str, Explained] = {}
         networks: dict[int, str] = {}  # a network, alone and with its persistence, is one
         for name, model in models.items() if asked.explain else ():
@@ -296,14 +298,19 @@ def _projected(
     )
 
 
-def _scores(
-    ds: xr.Dataset, reference: xr.Dataset, models: list[Fitted], asked: Asked
-) -> xr.Dataset | None:
-    """None where a model was trained to the end of the record: no month is left."""
+def _left_to_score(reference: xr.Dataset, models: list[Fitted], test: Period | None) -> bool:
+    """Whether months are left that no model has seen; refuses a test on others before the work."""
     last = reference[TIME].values[-1]
     ends = [np.datetime64(str(model.info["train_end"])) for model in models]
-    if asked.test is None and any(end >= last.astype(end.dtype) for end in ends):
-        return None
+    if test is None and any(end >= last.astype(end.dtype) for end in ends):
+        return False
+    if all(model.spec.step == "month" for model in models):  # projections refuse others
+        period = training_period(reference, trained_on(models), step="month")
+        refuse_leaks(models, scored_span(reference, period, test, "month"))
+    return True
+
+
+def _scores(ds: xr.Dataset, models: list[Fitted], asked: Asked) -> xr.Dataset:
     return evaluate(
         ds,
         models,

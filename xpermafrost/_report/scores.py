@@ -62,11 +62,11 @@ def _board(results: Results, scores: xr.Dataset) -> Html:
     forms = {"R2": ".3f", "bias": "+.2f"}
     for name, line in frame.iterrows():
         own = str(name) in results.models
-        cells: list[Content] = ["model" if own else "baseline"]
+        cells: list[Content] = []
         for column, value in line.items():
             form = forms.get(str(column), ".2f")
             cells.append(value if isinstance(value, str) else number(value, form))
-        rows.add(str(name), cells, own=own)
+        rows.add((str(name), "model" if own else "baseline"), cells, own=own)
     whole = [str(c) for c in frame.columns if not str(c).startswith("RMSE ")]
     layers = [str(c).removeprefix("RMSE ") for c in frame.columns if str(c).startswith("RMSE ")]
     text = (
@@ -79,7 +79,7 @@ def _board(results: Results, scores: xr.Dataset) -> Html:
         text,
         ["model", "kind", *whole, *layers],
         rows,
-        groups=[("all layers", 1 + len(whole)), ("RMSE by layer", len(layers))],
+        groups=[("all layers", len(whole)), ("RMSE by layer", len(layers))],
     )
 
 

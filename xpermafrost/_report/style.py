@@ -42,14 +42,15 @@ nav ol { columns: 15rem; padding-left: 1.5rem; }
 }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--soft); padding-bottom: 0.4rem; max-width: 48rem; }
+caption { text-align: left; color: var(--soft); padding-bottom: 0.4rem;
+  max-width: min(48rem, 100vw - 2.5rem); }
 th[colspan] { border-left: 2px solid var(--line); }
 th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { background: var(--raised); vertical-align: bottom; text-align: left; }
 tbody th { text-align: left; font-weight: 600; }
 td { text-align: left; }
 th.number, td.number { text-align: right; white-space: nowrap; }
-table:not(.wide) td { white-space: nowrap; }
+table:not(.wide) :is(td, tbody th) { white-space: nowrap; }
 .wide td { overflow-wrap: anywhere; min-width: 7rem; }
 tr.own th, tr.own td { background: var(--raised); }
 figure { margin: 1rem 0; }

@@ -12,6 +12,7 @@ from .caveats import caveats
 from .html import Content, bullets, element, joined, number, paragraph
 from .results import Results
 from .scores import standing
+from .words import simulated
 
 
 def lead(results: Results) -> Content:
@@ -23,8 +24,7 @@ def lead(results: Results) -> Content:
     if "simulated" in results.ds.attrs:
         parts.append(
             paragraph(
-                f"SIMULATED DATA: {results.ds.attrs['simulated']}. No number here holds for a real "
-                "place.",
+                f"SIMULATED DATA: {simulated(results.ds)}. No number here holds for a real place.",
                 "alert",
             )
         )

@@ -29,6 +29,12 @@ def drawn(obj: Any, place: str) -> tuple[Any, str]:
     return obj.isel({place: picks}), f" Drawn are {PANELS} of {count} places; tables have all."
 
 
+def simulated(obj: xr.Dataset) -> str:
+    """What the attribute says of it, without the "yes"; empty where nothing is simulated."""
+    text = str(obj.attrs.get("simulated", ""))
+    return text.removeprefix("yes").lstrip(": ") or text
+
+
 def by_layer(da: xr.DataArray) -> list[tuple[str, xr.DataArray]]:
     """A variable, or each layer of it."""
     name = str(da.name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from .._checks import check_whole, require_dims, require_variables, same_units
+from .._checks import check_whole, marks_of, require_dims, require_variables, same_units
 from ..depth import check_depth_attrs
 from ..errors import DataError, DimensionError, TimeAxisError, UnitsError
 from ..schema import FREEZING_POINT, LAYER, TIME, layer_bounds
@@ -43,7 +43,7 @@ def celsius(
         found = [name for name in names if name in obj.data_vars]
         if not found:
             require_variables(obj, names[:1], step=step)
-        obj = _with_edges(obj)[found[0]]
+        obj = _with_edges(obj)[found[0]].assign_attrs(marks_of(obj))
     units = obj.attrs.get("units")
     if units is None:
         raise UnitsError(
@@ -61,7 +61,7 @@ def celsius(
     if obj.dtype.kind != "f":
         obj = obj.astype("float64")
     shifted = obj - zero if zero else obj
-    return shifted.assign_attrs(units="degree_Celsius")
+    return shifted.assign_attrs(units="degree_Celsius", **marks_of(obj))
 
 
 def of_air(obj: Temperature, *, step: str) -> xr.DataArray:
@@ -173,10 +173,12 @@ def describe(
     years: Years | None = None,
     freezing_point: float | None = None,
     coverage: float | None = None,
+    of: xr.DataArray,
     extra: Mapping[str, object] | None = None,
 ) -> xr.DataArray:
-    """Name a result and write how it was made into its attributes."""
+    """Name a result and write how it was made, and ``of`` what, into its attributes."""
     attrs: dict[str, object] = {"long_name": long_name, "units": units, "method": method}
+    attrs |= marks_of(of)
     if freezing_point is not None:
         attrs["freezing_point"] = f"{freezing_point:g} degC"
     if years is not None:

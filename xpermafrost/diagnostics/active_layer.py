@@ -156,6 +156,7 @@ def active_layer_thickness(
         years=years,
         freezing_point=freezing_point,
         coverage=coverage,
+        of=warm,
         extra={"standard_name": ACTIVE_LAYER, **extra},
     )
     coords["status"] = coords["status"].assign_attrs(flags(*STATUS))

@@ -166,6 +166,7 @@ def zero_curtain(
             years=years,
             freezing_point=freezing_point,
             coverage=coverage,
+            of=near,
         )
     return out
 

@@ -104,6 +104,7 @@ def degree_days(
             years=years,
             freezing_point=freezing_point,
             coverage=coverage,
+            of=warm,
             extra={"sub_monthly_correction": note},
         )
     return out

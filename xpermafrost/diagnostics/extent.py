@@ -171,6 +171,7 @@ def thawed_volume(thickness: xr.DataArray, *, area: xr.DataArray) -> xr.DataArra
         units="m3",
         long_name="volume of the active layer",
         method="active-layer thickness times area, over the places where it is known",
+        of=thickness,
         extra={"thickness": str(thickness.attrs.get("method", "not stated"))},
     )
     share.attrs = {"units": "1", "long_name": "share of the area with a known thickness"}

@@ -50,6 +50,7 @@ def _described_mean(
         method=_MEAN,
         years=years,
         coverage=coverage,
+        of=da,
     )
 
 
@@ -203,6 +204,7 @@ def surface_offset(
         method="mean annual ground surface temperature less mean annual air temperature",
         years=years,
         coverage=coverage,
+        of=below,
     )
 
 
@@ -264,6 +266,7 @@ def thermal_offset(
         years=years,
         freezing_point=freezing_point,
         coverage=coverage,
+        of=warm,
     )
 
 
@@ -360,6 +363,7 @@ def ttop(
         years=years,
         freezing_point=freezing_point,
         coverage=coverage,
+        of=temperature,
         extra={"sub_monthly_correction": warm.attrs["sub_monthly_correction"]},
     )
 

@@ -108,6 +108,7 @@ def permafrost_presence(
         years=axis,
         freezing_point=freezing_point,
         coverage=coverage,
+        of=warm,
         extra={"profile": f"{profile.bounds[0, 0]:g} to {profile.bounds[-1, 1]:g} m"},
     )
 
@@ -203,7 +204,7 @@ def _year_found(
         output_dtypes=["float64", "int8"],
         keep_attrs=False,
     )
-    described = describe(found, name, units="1", long_name=long_name, method=method)
+    described = describe(found, name, units="1", long_name=long_name, method=method, of=da)
     return described.assign_coords(status=status.assign_attrs(flags(*meanings)))
 
 
@@ -277,6 +278,7 @@ def talik_onset(
         years=axis,
         freezing_point=freezing_point,
         coverage=coverage,
+        of=warm,
     )
     return described.assign_coords(status=status.assign_attrs(flags(*_TALIK)))
 

@@ -188,6 +188,7 @@ def _season(
         years=years,
         freezing_point=freezing_point,
         coverage=coverage,
+        of=warm,
     )
     return described.assign_coords(status=status.assign_attrs(flags(*STATUS)))
 

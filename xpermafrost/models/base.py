@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..errors import DataError, unknown_name
+
+if TYPE_CHECKING:
+    from ._series import SeriesEncoder
 
 #: Size of the learned location embedding.
 EMBEDDING = 4
@@ -57,6 +60,14 @@ class SequenceNet(nn.Module):
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """Code ``(batch, width)`` of sequences ``(batch, time, input)``, at the last step."""
         raise NotImplementedError  # each architecture has its own
+
+    def series_encoder(self, length: int) -> SeriesEncoder | None:
+        """What :meth:`encode` gives, faster for overlapping windows of ``length`` months.
+
+        None where there is none. It is read from a class of its own only: one that inherits
+        it may have changed :meth:`encode`, and is asked window by window.
+        """
+        return None
 
     def forward(self, x: torch.Tensor, location: torch.Tensor) -> torch.Tensor:
         """Scaled temperatures ``(batch, layer)`` from ``(batch, time, feature)`` and places.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 
 from .base import EMBEDDING, SequenceNet
+
+if TYPE_CHECKING:
+    from ._series import SeriesEncoder
 
 
 class BiLSTM(SequenceNet):
@@ -53,3 +58,8 @@ class BiLSTM(SequenceNet):
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         states = self.rnn(x)[1][0]
         return torch.cat([states[0], states[1]], dim=1)
+
+    def series_encoder(self, length: int) -> SeriesEncoder:
+        from ._series import bilstm_encoder
+
+        return bilstm_encoder(self.rnn)

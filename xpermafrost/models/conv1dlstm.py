@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from .base import EMBEDDING, SequenceNet
+
+if TYPE_CHECKING:
+    from ._series import SeriesEncoder
 
 
 class Conv1DLSTM(SequenceNet):
@@ -53,3 +58,8 @@ class Conv1DLSTM(SequenceNet):
         for conv in (self.first, self.second):
             h = F.gelu(conv(F.pad(h, (self.kernel - 1, 0))))  # causal: padded on the left only
         return self.rnn(h.transpose(1, 2))[1][0][-1]
+
+    def series_encoder(self, length: int) -> SeriesEncoder:
+        from ._series import conv1dlstm_encoder
+
+        return conv1dlstm_encoder(self.first, self.second, self.rnn, self.kernel)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 
 from .base import EMBEDDING, SequenceNet
+
+if TYPE_CHECKING:
+    from ._series import SeriesEncoder
 
 
 class GRU(SequenceNet):
@@ -45,3 +50,8 @@ class GRU(SequenceNet):
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         return self.rnn(x)[1][-1]
+
+    def series_encoder(self, length: int) -> SeriesEncoder:
+        from ._series import gru_encoder
+
+        return gru_encoder(self.rnn)

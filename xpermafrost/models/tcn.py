@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from .base import EMBEDDING, SequenceNet
+
+if TYPE_CHECKING:
+    from ._series import SeriesEncoder
 
 
 def kernel_sizes(length: int) -> tuple[int, ...]:
@@ -85,6 +89,11 @@ class TCN(SequenceNet):
             joined = h.reshape(h.shape[0], h.shape[1] // size, size * h.shape[2])
             h = h[:, size - 1 :: size] + mix(F.gelu(conv(joined)))
         return h[:, -1]
+
+    def series_encoder(self, length: int) -> SeriesEncoder:
+        from ._series import tcn_encoder
+
+        return tcn_encoder(self.lift, list(self.convs), list(self.mixes), length)  # type: ignore[arg-type]
 
     def dense(self, x: torch.Tensor) -> torch.Tensor:
         """Codes ``(batch, time, width)`` of every step by dense dilated convolution.

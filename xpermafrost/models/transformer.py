@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from .base import EMBEDDING, SequenceNet
+
+if TYPE_CHECKING:
+    from ._series import SeriesEncoder
 
 
 def positions(length: int, width: int) -> torch.Tensor:
@@ -96,3 +100,8 @@ class Transformer(SequenceNet):
         for number, block in enumerate(self.blocks, start=1):
             h = block(h, last=number == len(self.blocks))
         return self.norm(h[:, -1])
+
+    def series_encoder(self, length: int) -> SeriesEncoder | None:
+        from ._series_transformer import transformer_encoder
+
+        return transformer_encoder(self.lift, self.positions, list(self.blocks), self.norm)

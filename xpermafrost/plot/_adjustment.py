@@ -15,9 +15,9 @@ from ._common import (
     COLD,
     WARM,
     bare,
+    entitle_figure,
     labels_of,
     lines_of,
-    mark,
     need,
     north_first,
     one_place_dim,
@@ -66,12 +66,11 @@ def adjustment(report: xr.DataTree | xr.Dataset, variable: str, *, title: str | 
     12
     """
     table = _table(report, "quantiles", "adjustment")
-    attrs = dict(report.attrs)
     choose("variable", variable, [str(name) for name in table.data_vars])
     need(table[variable], _DIMS, step="adjustment", call=_CALL)
     da, place = one_place_dim(table[variable], step="adjustment", besides=_DIMS)
     only_dims(da, (place, *_DIMS), step="adjustment")
-    return _panels(da, place, attrs, title)
+    return _panels(da, place, _attrs(report), title)
 
 
 def _table(report: xr.DataTree | xr.Dataset, name: str, step: str) -> xr.Dataset:
@@ -86,6 +85,11 @@ def _table(report: xr.DataTree | xr.Dataset, name: str, step: str) -> xr.Dataset
         f"{step} needs the table {name!r}; the DataTree has {list(report.children)}. "
         f"Type {_CALL} first."
     )
+
+
+def _attrs(report: xr.DataTree | xr.Dataset) -> dict[str, Any]:
+    """Of the whole report, also where one table of it was given."""
+    return dict(report.root.attrs if isinstance(report, xr.DataTree) else report.attrs)
 
 
 def _panels(da: xr.DataArray, place: Hashable, attrs: dict[str, Any], title: str | None) -> Any:
@@ -120,8 +124,7 @@ def _panels(da: xr.DataArray, place: Hashable, attrs: dict[str, Any], title: str
         f"Quantiles of months, {' to '.join(percent)} %, {attrs.get('training_period', '')}  |  "
         f"adjustment {attrs.get('method', '')}"
     )
-    marked = da.assign_attrs(attrs)
-    figure.suptitle((given if title is None else title) + mark(marked), fontsize=11)
+    entitle_figure(figure, title, given, da.assign_attrs(attrs))
     return figure
 
 
@@ -209,10 +212,10 @@ def change_signals(
     figure.supxlabel(f"{da.attrs.get('long_name', variable)} [{units}]", fontsize=10)
     handles, labels = ax.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
-    method = report.attrs.get("method", da.attrs.get("adjustment", ""))
+    attrs = {**da.attrs, **_attrs(report)}
+    method = attrs.get("method", attrs.get("adjustment", ""))
     given = f"Change by scenario  |  adjustment {method}" if method else "Change by scenario"
-    marked = da.assign_attrs({**da.attrs, **report.attrs})
-    figure.suptitle((given if title is None else title) + mark(marked), fontsize=11)
+    entitle_figure(figure, title, given, da.assign_attrs(attrs))
     return figure
 
 

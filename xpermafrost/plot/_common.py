@@ -91,16 +91,31 @@ def bare(ax: Any) -> None:
 
 def mark(obj: xr.DataArray | xr.Dataset) -> str:
     """What is simulated is marked in every figure, under every title."""
-    return "  |  SIMULATED sample world" if "simulated" in obj.attrs else ""
+    return "  |  SIMULATED" if "simulated" in obj.attrs else ""
 
 
 def entitle(ax: Any, title: str | None, given: str, *marked: xr.DataArray | xr.Dataset) -> None:
     """One's own title, or the one that says what is drawn and how; with the mark."""
-    note = next((mark(obj) for obj in marked if mark(obj)), "")
+    note = _note(marked)
     width = ax.get_position().width * ax.figure.get_figwidth()  # inch
     text = (given if title is None else title) + note.replace("  |  ", "\n")
     lines = [_wrapped(line, max(24, int(15 * width))) for line in text.split("\n")]
     ax.set_title("\n".join(lines), fontsize=9)
+
+
+def entitle_figure(
+    figure: Any, title: str | None, given: str, *marked: xr.DataArray | xr.Dataset
+) -> None:
+    """As :func:`entitle`, of a figure of several panels; in one line where there is room."""
+    width = max(24, int(11.5 * figure.get_figwidth()))
+    text = (given if title is None else title) + _note(marked)
+    if len(text) > width:
+        text = text.replace("  |  ", "\n")
+    figure.suptitle("\n".join(_wrapped(line, width) for line in text.split("\n")), fontsize=11)
+
+
+def _note(marked: Sequence[xr.DataArray | xr.Dataset]) -> str:
+    return next((mark(obj) for obj in marked if mark(obj)), "")
 
 
 def _wrapped(line: str, width: int) -> str:
@@ -166,10 +181,14 @@ def runs_of(obj: xr.DataArray) -> list[str]:
     return [dim for dim in RUNS if dim in obj.dims]
 
 
+def without_lone_runs(obj: xr.DataArray) -> xr.DataArray:
+    """One climate model, realization or member is no fan: its dim is dropped."""
+    return obj.squeeze([dim for dim in runs_of(obj) if obj.sizes[dim] == 1], drop=True)
+
+
 def runs_text(obj: xr.DataArray, runs: Sequence[str]) -> str:
     """``"3 climate models and 2 members"``."""
-    counts = [(obj.sizes[dim], _RUN_WORDS[dim]) for dim in runs]
-    return " and ".join(f"{n} {word if n > 1 else word[:-1]}" for n, word in counts)
+    return " and ".join(f"{obj.sizes[dim]} {_RUN_WORDS[dim]}" for dim in runs)
 
 
 def north_first(da: xr.DataArray, place: Hashable) -> np.ndarray:

@@ -210,11 +210,7 @@ def attribution_difference(
             f"{step} draws the difference between two scenarios; these attributions are of one "
             f"prediction each. Type {call} first."
         )
-    why = (
-        attributions
-        if LAYER in attributions["attribution"].dims
-        else attributions.expand_dims(LAYER)
-    )
+    why = along_layers(attributions)
     need(why["attribution"], (WINDOW, LAYER, LAG, FEATURE), step=step, call=call)
     means = why["attribution"].sum(LAG).mean(WINDOW).transpose(LAYER, FEATURE).compute()
     whole = (why["prediction"] - why["base_value"]).mean(WINDOW).compute()
@@ -236,7 +232,7 @@ def attribution_difference(
     notes = [
         f"{source_text(why)}; mean of {why.sizes[WINDOW]} windows",
         f"of {why.attrs['period']}" if "period" in why.attrs else "",
-        f"; {same} features that are the same under both left out" if same else "",
+        f"; left out: {same} of {same + order.size} features, the same under both" if same else "",
         "; %: months outside the training range" if shares else "",
     ]
     given = " ".join(note for note in notes if note).replace(" ;", ";")

@@ -25,6 +25,8 @@ from ._common import (
     only_dims,
     runs_of,
     runs_text,
+    scenario_label,
+    without_lone_runs,
 )
 
 
@@ -108,11 +110,9 @@ def trumpet(soil: Temperature, *, ax: Any = None, title: str | None = None) -> A
 
 def _one_profile(soil: Temperature, step: str) -> xr.DataArray:
     warm = celsius(soil, SOIL, step=step)
-    if isinstance(soil, xr.Dataset) and "simulated" in soil.attrs:
-        warm = warm.assign_attrs(simulated=soil.attrs["simulated"])
     need(warm, (LAYER, TIME), step=step, call=SOIL_CALL)
     only_dims(warm, (LAYER, TIME, *RUNS), step=step)
-    return warm.compute()
+    return without_lone_runs(warm).compute()
 
 
 def _of_years(kernel: Any, da: xr.DataArray, years: Any) -> xr.DataArray:
@@ -123,7 +123,7 @@ def _of_years(kernel: Any, da: xr.DataArray, years: Any) -> xr.DataArray:
 def _where(da: xr.DataArray) -> str:
     """Place and scenario of a selection, as its scalar coordinates tell."""
     names = [
-        str(c.values)
+        scenario_label(str(c.values)) if name == SCENARIO else str(c.values)
         for name, c in da.coords.items()
         if c.ndim == 0 and c.dtype.kind in "UO" and not str(name).startswith("period_")
     ]
@@ -258,7 +258,7 @@ def active_layer_trend(
     ax.set_ylim(bottom=0.0)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="year", ylabel="active-layer thickness [m]")
-    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.14), frameon=False, fontsize=8)
+    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.19), frameon=False, fontsize=8)
     drawn = "shaded" if series.sizes[dim] == 1 else "bars on the right, medians"
     note = f"; {drawn}: bounds of the layers that it ends in" if uncertainty and known else ""
     entitle(ax, title, f"{_where(series)}Theil-Sen trend, 95 % interval{note}", thickness)

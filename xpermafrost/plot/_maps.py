@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from .._optional import require
 from ..errors import DataError, DimensionError, RegionError
 from ..schema import location_dims
 from ._common import axes_of, entitle, only_dims
@@ -29,7 +30,8 @@ def region_map(
     regions : LatitudeBands or Polygons, optional
         Outlines; needed unless ``values`` are on a grid, whose names are then not drawn.
     ax : matplotlib.axes.Axes, optional
-        By default new ones, with degrees at their true ratio in the middle of the map.
+        By default new ones, with degrees at their true ratio in the middle of the map. A grid
+        is drawn on axes of cartopy in their projection.
     cmap : str, optional
         By default red and blue around 0 where the values have both signs, else "viridis".
     title : str, optional
@@ -83,7 +85,8 @@ def region_map(
     name = str(values.attrs.get("long_name", values.name or "value"))
     label = f"{name} [{units}]" if units else name
     ax.figure.colorbar(painted, ax=ax, label=label, shrink=0.8)
-    entitle(ax, title, str(values.attrs.get("model", "")), values)
+    made = [str(values.attrs[key]) for key in ("model", "method") if key in values.attrs]
+    entitle(ax, title, ", ".join(made), values)
     return ax
 
 
@@ -92,6 +95,8 @@ def _grid(ax: Any, values: xr.DataArray, regions: Any, look: dict[str, Any]) -> 
     lat, lon = field["lat"].values, field["lon"].values
     ax = axes_of(ax, (6.4, 5.0), layout="compressed")
     ax.set_facecolor("0.85")
+    if hasattr(ax, "projection"):
+        return ax, _projected(ax, field, regions, look)
     mesh = ax.pcolormesh(lon, lat, np.ma.masked_invalid(field.values), shading="nearest", **look)
     if regions is not None:
         from matplotlib.collections import PolyCollection
@@ -112,6 +117,19 @@ def _grid(ax: Any, values: xr.DataArray, regions: Any, look: dict[str, Any]) -> 
     return ax, mesh
 
 
+def _projected(ax: Any, field: xr.DataArray, regions: Any, look: dict[str, Any]) -> Any:
+    """On axes of cartopy, which have a projection of their own."""
+    crs = require("cartopy.crs", purpose="maps with a projection", install="pip install cartopy")
+    degrees = crs.PlateCarree()
+    lon, lat = field["lon"].values, field["lat"].values
+    cells = np.ma.masked_invalid(field.values)
+    mesh = ax.pcolormesh(lon, lat, cells, shading="nearest", transform=degrees, **look)
+    if regions is not None:
+        line = {"facecolor": "none", "edgecolor": "black", "linewidth": 0.7}
+        ax.add_geometries(regions.geometries, degrees, **line)
+    return mesh
+
+
 def _regions(ax: Any, values: xr.DataArray, regions: Any, look: dict[str, Any]) -> tuple[Any, Any]:
     (dim,) = values.dims
     names = [str(name) for name in values[dim].values]
@@ -125,6 +143,11 @@ def _regions(ax: Any, values: xr.DataArray, regions: Any, look: dict[str, Any]) 
         raise RegionError(
             f"region_map found values of {missing[:4]}, which are not among the regions "
             f"{list(regions.names)[:4]} ({len(regions)}). Pass those that the data were reduced to."
+        )
+    if hasattr(ax, "projection"):
+        raise DataError(
+            "region_map draws values of regions on plain axes; these have the projection "
+            f"{type(ax.projection).__name__}. Leave ax= out."
         )
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable

@@ -18,9 +18,9 @@ from ._common import (
     axes_of,
     bare,
     entitle,
+    entitle_figure,
     labels_of,
     layer_labels,
-    mark,
     need,
     north_first,
     one_place_dim,
@@ -35,8 +35,8 @@ _SCORES: Mapping[str, tuple[str, tuple[float, float] | None, bool]] = {
     "mae": ("mean absolute error [K]", None, False),
     "bias": ("bias [K]", None, True),
     "r2": ("coefficient of determination", (-1.0, 1.0), True),
-    "anomaly_skill": ("skill, 1 - MSE / MSE of climatology", (-1.0, 1.0), True),
-    "rmse_reduction": ("RMSE reduction against persistence", (-1.0, 1.0), True),
+    "anomaly_skill": ("1 - MSE / MSE of climatology", (-1.0, 1.0), True),
+    "rmse_reduction": ("1 - RMSE / RMSE of persistence", (-1.0, 1.0), True),
 }
 
 
@@ -110,15 +110,12 @@ def observed_predicted(
     figure.supylabel("predicted soil temperature [degC]", fontsize=10)
     model = given.attrs.get("model", "predicted")
     span = " to ".join(str(given[TIME].values[k])[:7] for k in (0, -1))
-    marks = next((mark(da) for da in (given, truth) if mark(da)), "")
-    figure.suptitle((f"{model}, {span}" if title is None else title) + marks, fontsize=11)
+    entitle_figure(figure, title, f"{model}, {span}", given, truth)
     return figure
 
 
 def _in_celsius(obj: Temperature, step: str) -> xr.DataArray:
     da = celsius(obj, SOIL, step=step)
-    if "simulated" in obj.attrs:
-        da = da.assign_attrs(simulated=obj.attrs["simulated"])
     need(da, (LAYER, TIME), step=step, call=SOIL_CALL)
     da = da.mean(runs_of(da), skipna=False, keep_attrs=True)
     da, place = one_place_dim(da, step=step)

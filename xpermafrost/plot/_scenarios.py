@@ -12,9 +12,9 @@ from ..errors import DataError, UnitsError
 from ..schema import ESM, LAYER, MEMBER, REALIZATION, SCENARIO, TIME
 from ._common import (
     bare,
+    entitle_figure,
     labels_of,
     lines_of,
-    mark,
     need,
     north_first,
     one_place_dim,
@@ -22,6 +22,7 @@ from ._common import (
     pyplot,
     runs_of,
     runs_text,
+    without_lone_runs,
 )
 
 #: No soil is as warm [degC]: temperatures above are in K.
@@ -78,7 +79,7 @@ def scenario_fans(
     step = "scenario_fans"
     pyplot()  # that it is there, before the long part
     need(projection, (SCENARIO, LAYER, TIME), step=step, call="ds.permafrost.project(model)")
-    projection, place = one_place_dim(projection, step=step)
+    projection, place = one_place_dim(without_lone_runs(projection), step=step)
     only_dims(projection, (place, SCENARIO, LAYER, TIME, *runs_of(projection)), step=step)
     yearly = _annual(projection, step)
     if yearly.sizes["year"] < window:
@@ -93,8 +94,7 @@ def scenario_fans(
         same_labels(yearly.drop_vars("year"), past.drop_vars(TIME), step=step)
         past = _annual(past, step)
     figure = _panels(yearly, past, place, window)
-    given = _caption(projection, window) if title is None else title
-    figure.suptitle(given + mark(projection), fontsize=11)
+    entitle_figure(figure, title, _caption(projection, window), projection)
     return figure
 
 
