@@ -2,22 +2,19 @@
 
 ``python -m benchmarks.bench_bias`` (a quarter of the grid), ``--size full`` (3012 months of
 60 x 120 cells), ``--size daily`` (30 years of 400 cells), ``--size bands`` (six bands, three runs,
-six variables), ``--size quick``. Every contender trains and adjusts the same series; they
-take turns, and medians are compared, so that a busy machine slows all of them alike; the time
-of all processors together is printed too. ``--size store`` adjusts 1.2 GB from zarr to zarr in a
+six variables), ``--size quick``. Every contender trains and adjusts the same series, in turns
+(see ``benchmarks.compare``). ``--size store`` adjusts 1.2 GB from zarr to zarr in a
 process of its own and prints its largest memory above that after import.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import tracemalloc
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +24,10 @@ import numpy as np
 import xarray as xr
 
 from xpermafrost.bias import adjust, train
+
+from ._measure import measure
+from ._page import section
+from ._stages import Run, Stage, Work, copy_of, furthest, peer
 
 SIZES = {
     "quick": (360, 6, 12),
@@ -90,24 +91,44 @@ def ours(method: str, window: int | None = None, group: str = "month") -> Callab
     return run
 
 
-CONTENDERS: dict[str, Callable[[], Callable[..., np.ndarray]]] = {
-    "ours eqm": lambda: ours("eqm"),
-    "ours qdm, 30-year window": lambda: ours("qdm", 30),
-    "ours qdm, whole series": lambda: ours("qdm"),
-    "ours dqm, 30-year window": lambda: ours("dqm", 30),
-    "numpy quantile + interp": lambda: numpy_loop,
-    "xsdba eqm nearest": lambda: through_xsdba("EmpiricalQuantileMapping", "nearest"),
-    "xsdba qdm nearest": lambda: through_xsdba("QuantileDeltaMapping", "nearest"),
-}
+def _work(method: str, shape: tuple[int, int, int]) -> Work:
+    """Train and adjust series of ``shape`` by ``method``, "eqm" or "qdm"."""
+    data = [make(shape, seed) for seed in range(3)]
+
+    def on_data(run: Callable[..., np.ndarray]) -> Run:
+        return lambda: run(*data)
+
+    if method == "eqm":
+        mine = {"xpermafrost eqm": ours("eqm")}
+        theirs, name = {"numpy quantile + interp": on_data(numpy_loop)}, "EmpiricalQuantileMapping"
+    else:
+        mine = {"xpermafrost qdm": ours("qdm"), "xpermafrost qdm, 30-year window": ours("qdm", 30)}
+        mine |= {"xpermafrost dqm, 30-year window": ours("dqm", 30)}
+        theirs, name = {}, "QuantileDeltaMapping"
+    if shape[0] > 10_000:
+        mine |= {f"xpermafrost {method}, 31 days": ours(method, None, "dayofyear")}
+    xsdba = peer(lambda: on_data(through_xsdba(name, "nearest")), "xsdba")
+    return Work(
+        size=f"{' x '.join(map(str, shape))} float32, {QUANTILES} quantiles, 12 months",
+        ours={label: on_data(run) for label, run in mine.items()},
+        peers=theirs | {f"xsdba {method}, nearest": xsdba},
+        limits={"copy of the bytes in and out": copy_of(*(da.values for da in (*data, data[2])))},
+        off=furthest,
+    )
 
 
-def peak_mib(run: Callable[[], object]) -> float:
-    """Peak of the memory that numpy allocates during one run [MiB]."""
-    tracemalloc.start()
-    run()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak / 2**20
+def _stage(method: str) -> Stage:
+    """Monthly data: 3012 months of 60 x 120 cells are the whole."""
+    return Stage(
+        name=f"adjust, {method}",
+        make=lambda scale: _work(method, (3012, max(1, round(60 * scale)), 120)),
+        quick=0.05,
+        tiny=0.01,
+        growth=0.125 if method == "qdm" else None,
+    )
+
+
+STAGES = (_stage("qdm"), _stage("eqm"))
 
 
 def bands(years: int = 251) -> float:
@@ -209,35 +230,13 @@ def main() -> None:
 
 def compare(size: str, rounds: int) -> None:
     """All contenders in turns on one size."""
-    small = [make(SIZES["quick"], seed) for seed in range(3)]
-    data = [make(SIZES[size], seed) for seed in range(3)]
-    runs = {name: build() for name, build in CONTENDERS.items()}
-    if size == "daily":
-        small = [da.isel(time=slice(1095), lat=slice(2), lon=slice(2)) for da in data]
-        runs["ours qdm, 31 days"] = ours("qdm", None, "dayofyear")
-    for run in runs.values():
-        run(*small)  # compiles
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            begin = time.perf_counter(), time.process_time()
-            run(*data)
-            end = time.perf_counter(), time.process_time()
-            seconds[name].append((end[0] - begin[0], end[1] - begin[1]))
-    wall, cpu = (
-        {name: statistics.median(each[k] for each in values) for name, values in seconds.items()}
-        for k in (0, 1)
-    )
-    print(f"{'x'.join(map(str, SIZES[size]))} float32, {QUANTILES} quantiles, 12 months")
-    print(f"{'':28}{'s':>8}{'/ours qdm':>11}{'cpu s':>8}{'/ours qdm':>11}{'peak MiB':>10}")
-    base = "ours qdm, whole series"
-    for name in runs:
-        peak = peak_mib(lambda run=runs[name]: run(*data))  # type: ignore[misc]
-        print(
-            f"{name:28}{wall[name]:8.3f}{wall[name] / wall[base]:11.1f}"
-            f"{cpu[name]:8.3f}{cpu[name] / cpu[base]:11.1f}{peak:10.0f}",
-            flush=True,
-        )
+    for method in ("qdm", "eqm"):
+
+        def make_work(scale: float, method: str = method) -> Work:
+            return _work(method, SIZES["quick"] if scale < 1 else SIZES[size])
+
+        stage = Stage(name=f"adjust, {method}, {size}", make=make_work)
+        print(section(stage.name, *measure(stage, scale=1.0, rounds=rounds, budget=600)))
 
 
 if __name__ == "__main__":

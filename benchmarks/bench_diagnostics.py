@@ -25,6 +25,8 @@ import xarray as xr
 from xpermafrost import diagnostics
 from xpermafrost.schema import layer_coords
 
+from ._stages import Stage, Work, furthest, read_of, shape_of
+
 SIZES = {"quick": (12, 280), "full": (120, 280)}
 CHUNK = (3, 280)
 YEARS, LAYERS = 80, 4
@@ -43,9 +45,8 @@ def _block(block_info: dict | None = None) -> np.ndarray:
     return out
 
 
-def grid(size: str) -> xr.DataArray:
+def grid(rows: int, columns: int) -> xr.DataArray:
     """The lazy soil temperature ``(lat, lon, layer, time)``."""
-    rows, columns = SIZES[size]
     chunks = ((CHUNK[0],) * (rows // CHUNK[0]), (columns,), (LAYERS,), (12 * YEARS,))
     values = da.map_blocks(_block, chunks=chunks, dtype="float32", meta=np.empty((0,) * 4, "f4"))
     coords = {
@@ -82,10 +83,64 @@ def alone(name: str, size: str) -> dict[str, float]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     begin = time.perf_counter()
     with dask.config.set(scheduler="threads", num_workers=2):
-        DIAGNOSTICS[name](grid(size)).compute()
+        DIAGNOSTICS[name](grid(*SIZES[size])).compute()
     seconds = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     return {"seconds": seconds, "peak": peak, "imports": before}
+
+
+def thaw_by_hand(soil: xr.DataArray) -> xr.DataArray:
+    """Where the annual maxima fall to 0 degC, profile by profile; nothing is checked."""
+    depth = soil["depth"].values
+
+    def of_profile(warmest: np.ndarray) -> float:
+        if warmest[0] <= 0:
+            return 0.0
+        frozen = np.flatnonzero(warmest <= 0)
+        if not frozen.size:
+            return np.nan
+        k = frozen[0]
+        return float(np.interp(0.0, warmest[[k, k - 1]], depth[[k, k - 1]]))
+
+    warmest = soil.resample(time="YS").max()
+    return xr.apply_ufunc(of_profile, warmest, input_core_dims=[["layer"]], vectorize=True)
+
+
+def _work(kind: str, scale: float) -> Work:
+    rows = max(1, round(40 * scale)) * CHUNK[0]
+    soil = grid(rows, 280).compute()
+    if kind == "annual mean":
+        ours, name, theirs = (
+            diagnostics.mean_annual_ground_temperature,
+            "xarray resample, months of equal weight",
+            lambda: soil.resample(time="YS").mean(),
+        )
+    else:
+        ours, name, theirs = (
+            diagnostics.active_layer_thickness,
+            "resample, a loop over profiles",
+            lambda: thaw_by_hand(soil),
+        )
+    return Work(
+        size=f"{shape_of(soil)} float32, {soil.nbytes / 1e6:.0f} MB",
+        ours={"xpermafrost": lambda: ours(soil)},
+        peers={name: theirs},
+        limits={"reading the input once": read_of(soil.values)},
+        off=lambda a, b: furthest(a.values, b.rename(time="year").transpose(*a.dims).values),
+    )
+
+
+def _stage(kind: str) -> Stage:
+    return Stage(
+        name=f"diagnostics, {kind}",
+        make=lambda scale: _work(kind, scale),
+        quick=0.1,
+        tiny=0.025,
+        growth=0.1,
+    )
+
+
+STAGES = (_stage("annual mean"), _stage("active layer"))
 
 
 def main() -> None:

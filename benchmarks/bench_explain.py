@@ -15,6 +15,7 @@ import argparse
 import resource
 import time
 import warnings
+from functools import cache
 from unittest import mock
 
 import numpy as np
@@ -24,12 +25,14 @@ import xarray as xr
 from torch import nn
 
 import xpermafrost as xp
-from benchmarks.bench_training import FEATURES, SEASON, TRAIN, study_dataset
+from benchmarks.bench_training import FEATURES, SEASON, TRAIN, operations, study_dataset
 from xpermafrost._explained import take_apart
 from xpermafrost._explained_windows import after_training, chosen, pools, training
 from xpermafrost.fitted import FittedModel
 from xpermafrost.models import MODELS
 from xpermafrost.training import TrainingConfig, fit_many
+
+from ._stages import Stage, Work, products_of
 
 
 class AtPlace(nn.Module):
@@ -140,6 +143,40 @@ def main() -> None:
         f"ours {a[0]:.1f} s, shap {b[0]:.1f} s: {b[0] / a[0]:.2f}x (cpu {b[1] / a[1]:.2f}x); "
         f"sum error {ratio.min():.0f} to {ratio.max():.0f} x lower"
     )
+
+
+@cache
+def _study() -> tuple[xr.Dataset, dict[str, FittedModel]]:
+    ds, models = trained(2)
+    return ds, {model.name: model for model in models}
+
+
+def _work(name: str, bands: int) -> Work:
+    whole, models = _study()
+    ds, model = whole.isel(band=slice(0, bands)), models[name]
+    # a forward pass, and the gradient of each layer by the inputs, at 4 nodes of 100 baselines
+    layers = model.template.sizes["layer"]
+    gemm = operations(model.nets[0], model.spec.length) * bands * 10 * 100 * 4 * (1 + layers)
+    return Work(
+        size=f"{bands} band(s), 10 windows each, 100 background windows, {layers} layers; for "
+        "the errors of the sums see bench_explain",
+        ours={"xpermafrost explain": lambda: xp.explain(model, ds, protocol="rahaman")},
+        peers={"shap GradientExplainer, 200 samples": lambda: by_shap(model, ds)},
+        limits={f"{gemm / 1e9:.0f} GFLOP as matrix products": products_of(gemm)},
+    )
+
+
+def _stage(name: str) -> Stage:
+    """All six bands are the whole."""
+    return Stage(
+        name=f"explain, {name}",
+        make=lambda scale: _work(name, max(1, round(6 * scale))),
+        quick=1 / 6,
+        tiny=1 / 6,
+    )
+
+
+STAGES = (_stage("gru"), _stage("tcn"))
 
 
 class Study:

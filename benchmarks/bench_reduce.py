@@ -3,26 +3,24 @@
 ``python -m benchmarks.bench_reduce`` reduces 16 float32 variables of 276 months x 120 x 280 cells,
 missing over the sea, to six latitude bands whose edges are cell edges, so that every peer can give
 the same answer. In memory, then lazily, chunked over time and over space. All take turns; medians
-are compared. The largest memory of each is that of a process of its own.
+are compared.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import statistics
-import subprocess
-import sys
-import threading
-import time
 import warnings
 from collections.abc import Callable
 
 import numpy as np
-import psutil
 import xarray as xr
 
 import xpermafrost as xp
+
+from ._measure import measure
+from ._page import section
+from ._stages import Stage, Work, peer, read_of, shape_of
 
 VARIABLES, MONTHS, ROWS, COLUMNS = 16, 276, 120, 280
 EDGES = tuple(np.linspace(59.0, 71.0, 7).tolist())
@@ -114,6 +112,13 @@ def weighted(ds: xr.Dataset) -> dict[str, np.ndarray]:
     return named(ds.weighted(weights).mean(("lat", "lon")).compute(), "band")
 
 
+#: Modules that a peer imports.
+NEEDS = {
+    "regionmask, weighted": ("regionmask",),
+    "flox": ("flox",),
+    "exactextract": ("exactextract",),
+}
+
 PEERS: dict[str, dict[str, Run]] = {
     "memory": {
         "slice loop, weighted": slices,
@@ -127,90 +132,53 @@ PEERS: dict[str, dict[str, Run]] = {
 }
 
 
-def chunked(kind: str) -> xr.Dataset:
-    ds, chunks = make(), CHUNKS[kind]
-    return ds if chunks is None else ds.chunk(chunks)
-
-
-def peak_mb(kind: str, name: str) -> float:
-    """Largest resident memory of this process above the input [MB], sampled every 2 ms."""
-    ds, run = chunked(kind), contenders(kind)[name]
-    run(ds.isel(time=slice(0, 24)))  # compiles and imports
-    process, done = psutil.Process(), threading.Event()
-    start = peak = process.memory_info().rss
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.002):
-            peak = max(peak, process.memory_info().rss)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    run(ds)
-    done.set()
-    thread.join()
-    return (peak - start) / 1e6
-
-
-def contenders(kind: str) -> dict[str, Run]:
-    return {"xpermafrost": ours, **PEERS[kind]}
-
-
 def difference(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
     """Largest relative difference."""
     return max(float(np.max(np.abs(one[n] / other[n] - 1))) for n in one)
 
 
-def compare(kind: str, rounds: int) -> None:
-    ds, runs = chunked(kind), contenders(kind)
-    for run in runs.values():
-        run(ds.isel(time=slice(0, 24)))  # compiles and imports
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    results = {}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            begin = time.perf_counter()
-            results[name] = run(ds)
-            seconds[name].append(time.perf_counter() - begin)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    mine = results["xpermafrost"]
-    print(f"\n{kind}: {CHUNKS[kind] or 'numpy'}, {ds.nbytes / 1e6:.0f} MB")
-    print(f"{'':24}{'s':>8}{'/ours':>8}{'peak MB':>9}{'difference':>12}")
-    for name, median in medians.items():
-        peak = float(child("--kind", kind, "--peak", name).stdout)
-        ratio, off = median / medians["xpermafrost"], difference(results[name], mine)
-        print(f"{name:24}{median:8.3f}{ratio:8.1f}{peak:9.0f}{off:12.1e}", flush=True)
+def _work(kind: str, scale: float) -> Work:
+    ds, chunks = make(max(1, round(MONTHS * scale))), CHUNKS[kind]
+    arrays = [da.values for da in ds.data_vars.values()]
+    data = ds if chunks is None else ds.chunk(chunks)
+
+    def on_data(run: Run) -> Callable[[], dict[str, np.ndarray]]:
+        return lambda: run(data)
+
+    return Work(
+        size=f"{shape_of(ds)}, {VARIABLES} variables, {ds.nbytes / 1e6:.0f} MB, "
+        f"{'numpy' if chunks is None else f'dask {chunks}'}",
+        ours={"xpermafrost": on_data(ours)},
+        peers={
+            name: peer(lambda run=run: on_data(run), *NEEDS.get(name, ()))  # type: ignore[misc]
+            for name, run in PEERS[kind].items()
+        },
+        limits={"reading the input once": read_of(*arrays)},
+        off=difference,
+    )
 
 
-def child(*options: str, shown: bool = False) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.bench_reduce", *options]
-    return subprocess.run(command, check=True, text=True, capture_output=not shown)
+def _stage(kind: str) -> Stage:
+    return Stage(
+        name=f"reduce, {kind}",
+        make=lambda scale: _work(kind, scale),
+        quick=0.0625,
+        tiny=0.05,
+        growth=0.125 if kind != "space" else None,
+    )
 
 
-def floor() -> None:
-    """Time to read the input once, on one thread."""
-    ds = make()
-    begin = time.perf_counter()
-    for da in ds.data_vars.values():
-        np.add.reduce(da.values.ravel())
-    print(f"reading once (numpy sum, one thread): {time.perf_counter() - begin:.3f} s")
+STAGES = tuple(_stage(kind) for kind in CHUNKS)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kind", choices=list(CHUNKS))
-    parser.add_argument("--peak", help="print the largest memory of one contender")
-    args = parser.parse_args()
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
-    if args.peak:
-        print(peak_mb(args.kind, args.peak))
-    elif args.kind:
-        compare(args.kind, args.rounds)
-    else:
-        floor()
-        for kind in CHUNKS:
-            child("--kind", kind, "--rounds", str(args.rounds), shown=True)
+    for stage in STAGES if options.kind is None else [_stage(options.kind)]:
+        print(section(stage.name, *measure(stage, scale=1.0, rounds=options.rounds, budget=600)))
 
 
 if __name__ == "__main__":

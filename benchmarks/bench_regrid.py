@@ -3,28 +3,27 @@
 0.1 degree Alaska (211 x 511 cells, ocean and a lake missing), 276 months, float32, to 1.25 x 2.5
 degrees (conservative) and to 0.05 degrees of a quarter of it (bilinear). Contenders take turns
 in one process and medians are compared. xarray-regrid has ``opt_einsum``; CDO is a process that
-reads and writes a file (in memory where /dev/shm is), timed whole and by its own user time.
+reads and writes a file (in memory where /dev/shm is).
 ``--months N`` for a quick look.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import resource
 import shutil
-import statistics
-import subprocess
 import tempfile
-import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from xpermafrost.regridding import make_grid, regrid, regrid_weights
+
+from ._measure import measure
+from ._page import section
+from ._stages import Missing, Outside, Run, Stage, Work, copy_of, furthest, peer, read_of, shape_of
 
 
 def alaska(months: int) -> xr.Dataset:
@@ -53,59 +52,131 @@ def cdo_grid(target: xr.Dataset) -> str:
     return "\n".join(lines) + "\n"
 
 
-class Cdo:
-    """One CDO operator on a file; keeps the user seconds of its runs."""
+def with_cdo(method: str, ds: xr.Dataset, target: xr.Dataset) -> Run:
+    """A run of CDO from file to file, in memory where /dev/shm is; gives what it wrote."""
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    keep = tempfile.TemporaryDirectory(dir=memory)
+    source, out, grid = (Path(keep.name) / name for name in ("in.nc", "out.nc", "grid.txt"))
+    grid.write_text(cdo_grid(target))
+    ds.to_netcdf(source, engine="netcdf4", encoding={"tas": {"_FillValue": 1e20}})
+    operator = {"conservative": "remapcon", "bilinear": "remapbil"}[method]
 
-    def __init__(self, operator: str, ds: xr.Dataset, target: xr.Dataset, folder: Path) -> None:
-        self.source, self.out = folder / "in.nc", folder / f"{operator}.nc"
-        grid = folder / f"{operator}.txt"
-        grid.write_text(cdo_grid(target))
-        if not self.source.exists():
-            ds.to_netcdf(self.source, engine="netcdf4", encoding={"tas": {"_FillValue": 1e20}})
-        self.command = ["cdo", "-s", "-O", f"{operator},{grid}", str(self.source), str(self.out)]
-        self.user: list[float] = []
+    class Cdo(Outside):
+        def values(self) -> np.ndarray:
+            with xr.open_dataset(out, engine="netcdf4") as file:
+                return file["tas"].values
 
-    def __call__(self) -> np.ndarray | None:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-        subprocess.run(self.command, check=True, capture_output=True)
-        self.user.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
-        return None
+        kept = keep  # the folder lives as long as this does
 
-    def result(self) -> np.ndarray:
-        """Values that the last run wrote."""
-        with xr.open_dataset(self.out, engine="netcdf4") as ds:
-            return ds["tas"].values
+    return Cdo(["cdo", "-s", "-O", f"{operator},{grid}", str(source), str(out)])
 
 
-def contenders(
-    ds: xr.Dataset, target: xr.Dataset, method: str, folder: Path
-) -> dict[str, Callable[[], object]]:
-    """What competes, by name."""
+def values_of(result: object) -> np.ndarray:
+    """Field that a contender gives, dimensions in our order."""
+    if isinstance(result, Outside):
+        return result.values()  # type: ignore[attr-defined]
+    return result["tas"].transpose("time", "lat", "lon").values  # type: ignore[index]
+
+
+def binned(ds: xr.Dataset, target: xr.Dataset) -> xr.Dataset:
+    """Means of the cells whose centres lie in a target cell, by flox; areas are left out."""
+    from flox.xarray import xarray_reduce
+
+    edges = [_edges(target[name].values) for name in ("lat", "lon")]
+    out = xarray_reduce(
+        ds["tas"],
+        "lat",
+        "lon",
+        func="nanmean",
+        expected_groups=tuple(pd.IntervalIndex.from_breaks(e, closed="left") for e in edges),
+        isbin=(True, True),
+    )
+    return out.rename(lat_bins="lat", lon_bins="lon").to_dataset(name="tas")
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    step = (centres[-1] - centres[0]) / (centres.size - 1)
+    return np.append(centres - step / 2, centres[-1] + step / 2)
+
+
+def through_xarray_regrid(method: str, ds: xr.Dataset, plain: xr.Dataset) -> Run:
+    """xarray-regrid registers ``.regrid``."""
+    import xarray_regrid  # noqa: F401
+
+    if method == "conservative":
+        return lambda: ds.regrid.conservative(plain, latitude_coord="lat")
+    return lambda: ds.regrid.linear(plain)
+
+
+def through_xesmf(method: str, ds: xr.Dataset, plain: xr.Dataset) -> Run:
+    """xESMF, weights and application; missing cells by its ``skipna``."""
+    import xesmf
+
+    return lambda: xesmf.Regridder(ds, plain, method)(ds, skipna=True)
+
+
+def _peers(method: str, ds: xr.Dataset, target: xr.Dataset) -> dict[str, Run | Missing]:
+    plain = xr.Dataset(coords={name: target[name].values for name in ("lat", "lon")})
+    out: dict[str, Run | Missing] = {
+        "xarray-regrid": peer(
+            lambda: through_xarray_regrid(method, ds, plain), "xarray_regrid", "opt_einsum"
+        ),
+        "xESMF": peer(lambda: through_xesmf(method, ds, plain), "ESMF", "xesmf"),
+        "CDO, file to file": with_cdo(method, ds, target)
+        if shutil.which("cdo")
+        else Missing(why="not installed"),
+    }
+    if method == "bilinear":
+        out["xr.interp"] = lambda: ds.interp(lat=plain["lat"], lon=plain["lon"])
+    else:
+        out["flox, cell centres"] = peer(lambda: lambda: binned(ds, target), "flox")
+    return out
+
+
+def _work(method: str, scale: float) -> Work:
+    ds = alaska(max(1, round(276 * scale)))
+    if method == "conservative":
+        target = make_grid((1.25, 2.5), lat=(51.25, 71.25), lon=(-180, -130))
+    else:
+        ds = ds.isel(lat=slice(80, 186), lon=slice(200, 456)).fillna(265.0)
+        target = make_grid(0.05, lat=(59.1, 69.4), lon=(-159.9, -134.6))
     weights = regrid_weights(ds, target, method=method)
     lazy = ds.assign(tas=ds["tas"].chunk(time=12))
-    plain = xr.Dataset(coords={name: target[name].values for name in ("lat", "lon")})
-    out: dict[str, Callable[[], object]] = {
-        "ours": lambda: regrid(ds, target, method=method, min_valid=0),
-        "ours, stored weights": lambda: regrid(
-            ds, target, method=method, weights=weights, min_valid=0
-        ),
-        "ours, dask, 12 months a chunk": lambda: regrid(lazy, target, method=method).compute(),
-    }
-    if importlib.util.find_spec("xarray_regrid"):
-        import xarray_regrid  # noqa: F401  (registers .regrid)
+    moved = [ds["tas"].values]
+    if method == "bilinear":  # the larger array is the answer
+        moved = [np.zeros((ds.sizes["time"], target.sizes["lat"], target.sizes["lon"]), "float32")]
+    return Work(
+        size=f"{shape_of(ds)} to {target.sizes['lat']} x {target.sizes['lon']}",
+        ours={
+            "xpermafrost": lambda: regrid(ds, target, method=method, min_valid=0),
+            "xpermafrost, stored weights": lambda: regrid(
+                ds, target, method=method, weights=weights, min_valid=0
+            ),
+            "xpermafrost, dask, 12 months a chunk": lambda: regrid(
+                lazy, target, method=method, min_valid=0
+            ).compute(),
+        },
+        peers=_peers(method, ds, target),
+        limits={
+            "reading the input once": read_of(*moved),
+        }
+        if method == "conservative"
+        else {"copy of the bytes of the answer": copy_of(*moved)},
+        off=lambda a, b: furthest(values_of(a), values_of(b)),
+    )
 
-        out["xarray-regrid"] = (
-            (lambda: ds.regrid.conservative(plain, latitude_coord="lat"))
-            if method == "conservative"
-            else (lambda: ds.regrid.linear(plain))
-        )
-    if method == "bilinear":
-        out["xr.interp"] = lambda: ds.interp(lat=target["lat"], lon=target["lon"])
-    if shutil.which("cdo"):
-        operator = {"conservative": "remapcon", "bilinear": "remapbil"}[method]
-        out[f"cdo {operator}"] = Cdo(operator, ds, target, folder)
-    out["read the input once (sum)"] = lambda: float(ds["tas"].values.sum())
-    return out
+
+def _stage(method: str) -> Stage:
+    return Stage(
+        name=f"regrid, {method}",
+        make=lambda scale: _work(method, scale),
+        quick=0.125,
+        tiny=0.01,
+        growth=0.5 if method == "conservative" else 0.25,
+    )
+
+
+STAGES = (_stage("conservative"), _stage("bilinear"))
 
 
 def integrals(ds: xr.Dataset) -> None:
@@ -122,33 +193,6 @@ def integrals(ds: xr.Dataset) -> None:
         print(f"integral, {dtype}: relative change {abs(after / before - 1):.1e}")
 
 
-def run(ds: xr.Dataset, target: xr.Dataset, method: str, rounds: int, folder: Path) -> None:
-    """Time one method and print medians and ratios."""
-    tasks = contenders(ds, target, method, folder)
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for task in tasks.values():
-        task()  # compiled, caches warm
-    for _ in range(rounds):
-        for name, task in tasks.items():
-            begin = time.perf_counter()
-            task()
-            seconds[name].append(time.perf_counter() - begin)
-    ours = statistics.median(seconds["ours"])
-    print(f"\n{method}, {dict(ds.sizes)} to {target.sizes['lat']} x {target.sizes['lon']}")
-    for name, times in seconds.items():
-        middle = statistics.median(times)
-        more = ""
-        if isinstance(tasks[name], Cdo):
-            more = f"  (user time {statistics.median(tasks[name].user):.4f} s)"
-        print(f"  {name:32s} {middle:8.4f} s  {middle / ours:6.1f} x ours{more}")
-    for name, task in tasks.items():
-        if isinstance(task, Cdo):
-            mine, theirs = regrid(ds, target, method=method, min_valid=0)["tas"], task.result()
-            off = float(np.nanmax(np.abs(mine.values / theirs - 1)))
-            same = bool((np.isnan(mine.values) == np.isnan(theirs)).all())
-            print(f"  {name}: largest relative difference {off:.1e}, same cells missing: {same}")
-
-
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -156,16 +200,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    ds = alaska(options.months)
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(dir=memory) as name:
-        coarse = make_grid((1.25, 2.5), lat=(51.25, 71.25), lon=(-180, -130))
-        run(ds, coarse, "conservative", options.rounds, Path(name))
-    with tempfile.TemporaryDirectory(dir=memory) as name:
-        part = ds.isel(lat=slice(80, 186), lon=slice(200, 456)).fillna(265.0)
-        fine = make_grid(0.05, lat=(59.1, 69.4), lon=(-159.9, -134.6))
-        run(part, fine, "bilinear", options.rounds, Path(name))
-    integrals(ds)
+    for stage in STAGES:
+        found = measure(stage, scale=options.months / 276, rounds=options.rounds, budget=600)
+        print(section(stage.name, *found))
+    integrals(alaska(1))
 
 
 if __name__ == "__main__":

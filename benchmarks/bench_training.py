@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from xpermafrost.models import MODELS, build_model
 from xpermafrost.preparation import Prepared, prepare
 from xpermafrost.training import TrainingConfig, fit_many
 from xpermafrost.windows import WindowSpec
+
+from ._stages import Missing, Run, Stage, Work, peer, products_of
 
 #: Six bands, 2001-2018, 24 months, twelve forcing features and the season.
 TRAIN = ("2001", "2018")
@@ -54,19 +57,27 @@ class PlainWindows(Dataset):
         return torch.tensor(x), int(w.location[k]), torch.tensor(self.target[k])
 
 
-def plain_loop(name: str, prepared: Prepared, config: TrainingConfig) -> float:
-    """Train one network the plain way; its last training loss."""
-    torch.manual_seed(0)
-    net = build_model(
+def new_net(name: str, prepared: Prepared) -> nn.Module:
+    """The network for these windows."""
+    return build_model(
         name,
         n_features=prepared.windows.cube.shape[2],
         n_locations=prepared.windows.cube.shape[0],
         n_layers=prepared.target.shape[1],
         length=prepared.windows.spec.length,
     )
-    loader = DataLoader(
-        PlainWindows(prepared, prepared.training), batch_size=config.batch_size, shuffle=True
-    )
+
+
+def loader_of(prepared: Prepared, config: TrainingConfig) -> DataLoader:
+    """Shuffled batches of the training months."""
+    single = PlainWindows(prepared, prepared.training)
+    return DataLoader(single, batch_size=config.batch_size, shuffle=True)
+
+
+def plain_loop(name: str, prepared: Prepared, config: TrainingConfig) -> float:
+    """Train one network the plain way; its last training loss."""
+    torch.manual_seed(0)
+    net, loader = new_net(name, prepared), loader_of(prepared, config)
     optimizer = torch.optim.AdamW(net.parameters(), lr=config.learning_rate)
     loss = torch.tensor(0.0)
     for _ in range(config.epochs):
@@ -76,6 +87,124 @@ def plain_loop(name: str, prepared: Prepared, config: TrainingConfig) -> float:
             loss.backward()
             optimizer.step()
     return float(loss.detach())
+
+
+def by_lightning(prepared: Prepared, config: TrainingConfig, names: Sequence[str]) -> None:
+    """The same networks and loaders through Lightning's Trainer."""
+    import logging
+
+    import lightning
+
+    class Module(lightning.LightningModule):
+        def __init__(self, net: nn.Module) -> None:
+            super().__init__()
+            self.net = net
+
+        def training_step(self, batch: tuple[torch.Tensor, ...], _: int) -> torch.Tensor:
+            x, place, y = batch
+            return nn.functional.mse_loss(self.net(x, place), y)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.parameters(), lr=config.learning_rate)
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in names:
+        trainer = lightning.Trainer(
+            max_epochs=config.epochs,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(Module(new_net(name, prepared)), loader_of(prepared, config))
+
+
+def by_keras(prepared: Prepared, config: TrainingConfig) -> None:
+    """A GRU of the same size in Keras on torch, from windows copied into one array."""
+    import keras
+
+    windows, numbers = prepared.windows, prepared.training
+    length = windows.spec.length
+    views = np.lib.stride_tricks.sliding_window_view(windows.cube, length, axis=1)
+    place = windows.location[numbers]
+    x = np.ascontiguousarray(views[place, windows.start[numbers]].transpose(0, 2, 1))
+    sequence = keras.Input(x.shape[1:])
+    label = keras.Input((1,), dtype="int32")
+    embedded = keras.layers.Embedding(windows.cube.shape[0], 4)(label)
+    joined = keras.layers.Concatenate()(
+        [sequence, keras.layers.RepeatVector(length)(keras.layers.Flatten()(embedded))]
+    )
+    code = keras.layers.Dropout(0.1)(keras.layers.GRU(64)(joined))
+    net = keras.Model([sequence, label], keras.layers.Dense(prepared.target.shape[1])(code))
+    net.compile(keras.optimizers.AdamW(config.learning_rate), "mse")
+    net.fit(
+        [x, place[:, None].astype("int32")],
+        prepared.target[numbers],
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        verbose=0,
+    )
+
+
+def operations(net: nn.Module, length: int) -> float:
+    """Fewest multiplications and additions of one window, forward.
+
+    A weight of a recurrent network is used in every month of a window, any other at least once.
+    """
+    return 2.0 * sum(
+        weight.numel() * (length if "weight_ih" in label or "weight_hh" in label else 1)
+        for label, weight in net.named_parameters()
+        if weight.ndim > 1 and "embedding" not in label
+    )
+
+
+def _work(names: Sequence[str], epochs: int) -> Work:
+    ds, config = study_dataset(), TrainingConfig(epochs=epochs)
+    spec = WindowSpec(length=24, horizon=1, features=FEATURES + SEASON)
+    prepared = prepare(ds, spec, train=TRAIN, transform=config.target)
+
+    def ours() -> None:
+        fit_many(
+            *(ds, list(names)),
+            train=TRAIN,
+            horizon=1,
+            features=spec.features,
+            config=config,
+            progress=False,
+        )
+
+    peers: dict[str, Run | Missing] = {
+        "DataLoader loop": lambda: [plain_loop(name, prepared, config) for name in names],
+        "Lightning": peer(lambda: lambda: by_lightning(prepared, config, names), "lightning"),
+    }
+    if tuple(names) == ("gru",):
+        os.environ.setdefault("KERAS_BACKEND", "torch")
+        peers["Keras on torch"] = peer(lambda: lambda: by_keras(prepared, config), "keras")
+    forward = sum(operations(new_net(name, prepared), spec.length) for name in names)
+    gemm = 3 * forward * prepared.training.size * epochs  # backward is twice forward
+    return Work(
+        size=f"{prepared.training.size} windows of 24 months x {len(spec.features)} features, "
+        f"{epochs} epochs, batches of {config.batch_size}; memory without that of our workers",
+        ours={"xpermafrost fit": ours},
+        peers=peers,
+        limits={f"{gemm / 1e9:.0f} GFLOP as matrix products": products_of(gemm)},
+    )
+
+
+#: Ten epochs are the whole: time is proportional to them.
+STAGES = (
+    Stage(
+        name="train, gru",
+        make=lambda scale: _work(["gru"], max(1, round(10 * scale))),
+        quick=0.1,
+    ),
+    Stage(
+        name="train, five nets",
+        make=lambda scale: _work(list(MODELS), max(1, round(10 * scale))),
+        quick=0.1,
+    ),
+)
 
 
 def main() -> None:
