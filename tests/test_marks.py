@@ -48,6 +48,6 @@ def test_models_of_simulated_data_are_marked():
     assert marked(gru.predict(ds.chunk(band=1)))
     assert gru.history.attrs["simulated"] == "yes"
     assert marked(xp.fit_baseline("climatology", ds).predict(ds))
-    persistent = xp.fit_persistence(ds, "ridge")
+    persistent = xp.fit_persistence(ds, "gru", length=12, config=config)
     assert marked(persistent.predict(ds))
     assert not marked(gru.predict(ds.drop_attrs(deep=False)))
