@@ -79,8 +79,9 @@ def means_text(out: xr.DataArray) -> str:
     lines = [f"Means of whole years, {out.attrs['units']}, plain mean over {', '.join(over)}:"]
     for k in dict.fromkeys((0, means.sizes["layer"] - 1)):
         layer = means.isel(layer=k)
-        frame = layer.drop_vars("layer").transpose("scenario", "period").to_pandas().round(2)
-        lines.append(f"depth {float(layer['depth']):.2f} m\n{frame.to_string(na_rep='-')}")
+        frame = layer.drop_vars("layer").transpose("scenario", "period").to_pandas()
+        text = frame.to_string(na_rep="-", float_format="{:.2f}".format)
+        lines.append(f"depth {float(layer['depth']):.2f} m\n{text}")
     return "\n".join(lines) if means.sizes["period"] else "No period has ten whole years."
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ._checks import choose
+from ._checks import choose, marks_of
 from .baselines import BASELINES, FittedBaseline, _boost, fit_baseline
 from .climatology import climatology, usual
 from .errors import DataError
@@ -65,7 +65,7 @@ class PooledBaseline:
         if "own" in self.state:
             return _transfer(self.state["own"], ds)
         kelvin = _run_regression(self, ds)
-        return soil_temperature(kelvin, model=self.name)
+        return soil_temperature(kelvin, model=self.name, **marks_of(ds))
 
 
 def fit_pooled(

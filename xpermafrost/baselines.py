@@ -35,7 +35,7 @@ import pandas as pd
 import xarray as xr
 
 from ._blocks import is_lazy
-from ._checks import check_steps, choose, require_variables
+from ._checks import check_steps, choose, marks_of, require_variables
 from ._column_baseline import column_forcing, learn_column, run_column
 from ._equilibrium_baselines import (
     balance_forcing,
@@ -81,14 +81,12 @@ class FittedBaseline:
     run: Callable[[dict[str, Any], WindowSpec, xr.Dataset], xr.DataArray]
 
     def predict(self, ds: xr.Dataset) -> xr.DataArray:
-        """Soil temperature ``(location..., layer, time)`` [degC], labelled as a network's.
-
-        Lazy on dask, by blocks of locations; the persistences compute.
-        """
+        """Soil temperature ``(location..., layer, time)`` [degC]. Lazy, but for persistences."""
         check_steps(ds, self.spec.step, step=f"the baseline {self.name!r}")
         if is_lazy(ds) and self.name not in PERSISTENCES:
             return predict_blocks(self, ds)
-        return soil_temperature(self.run(self.state, self.spec, ds), model=self.name)
+        kelvin = self.run(self.state, self.spec, ds)
+        return soil_temperature(kelvin, model=self.name, **marks_of(ds))
 
 
 def fit_baseline(

@@ -16,7 +16,7 @@ from torch import nn
 
 from . import __version__
 from ._blocks import is_lazy, is_part
-from ._checks import check_steps, choose, require_variables
+from ._checks import check_steps, choose, marks_of, require_variables
 from ._explains import Explains
 from ._inference import run_net, strided
 from ._state_archive import file_of, from_bytes
@@ -156,7 +156,9 @@ class FittedModel(Explains):
         index = self.check_inputs(ds)
         if is_lazy(ds[list(self.needs)]):
             return predict_blocks(self, ds[list(self.needs)], members=members, device=device)
-        return self.predict_features(self.features(ds), index=index, members=members, device=device)
+        raw = self.features(ds)
+        out = self.predict_features(raw, index=index, members=members, device=device)
+        return out.assign_attrs(marks_of(ds))
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from torch import nn
 
 from . import fitted
 from ._blocks import is_lazy
-from ._checks import require_variables, step_name
+from ._checks import marks_of, require_variables, step_name
 from ._explains import Explains
 from ._state_archive import PART, file_of, from_bytes, pack, unpack
 from .baselines import BASELINES, FittedBaseline, fit_baseline
@@ -100,7 +100,8 @@ class HybridModel(Explains):
         rest = self.net.predict(_with_column(ds, column), members=members, device=device)
         damped = _damped(column, self.course, self.share)
         kelvin = (damped + rest + FREEZING_POINT).transpose(*rest.dims)
-        return soil_temperature(kelvin, model=self.id, source=rest.attrs.get("source"))
+        source = rest.attrs.get("source")
+        return soil_temperature(kelvin, model=self.id, source=source, **marks_of(ds))
 
     def outside_training_range(self, ds: xr.Dataset) -> xr.DataArray:
         """As :meth:`FittedModel.outside_training_range`, the column's answer among the inputs."""

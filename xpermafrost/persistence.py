@@ -28,7 +28,7 @@ import pandas as pd
 import xarray as xr
 
 from ._blocks import is_lazy
-from ._checks import require_variables, step_name
+from ._checks import marks_of, require_variables, step_name
 from ._state_archive import PART, file_of, from_bytes
 from .checkpoint import write_archive
 from .errors import DataError
@@ -133,7 +133,8 @@ class PersistenceModel:
         error = observed.assign_coords({LAYER: alone[LAYER]}) - alone
         expected = expected_error(error, self.damping, step=self.spec.step)
         kelvin = (alone + expected + FREEZING_POINT).transpose(*alone.dims)
-        return soil_temperature(kelvin, model=self.id, source=alone.attrs.get("source"))
+        source = alone.attrs.get("source")
+        return soil_temperature(kelvin, model=self.id, source=source, **marks_of(ds))
 
     def outside_training_range(self, ds: xr.Dataset) -> xr.DataArray:
         """As :meth:`FittedModel.outside_training_range`."""

@@ -14,7 +14,7 @@ import xarray as xr
 from torch import nn
 
 from ._block_preparation import BlockPrepared
-from ._checks import choose, require_variables
+from ._checks import choose, marks_of, require_variables
 from ._training_config import TrainingConfig
 from ._training_loop import Result, Task, run_tasks
 from ._training_state import Checkpoint, checkpoint_path, hash_of
@@ -303,7 +303,9 @@ def _train(
     for number, (name, one) in enumerate(starts.items()):
         group = results[number * len(asked.seeds) : (number + 1) * len(asked.seeds)]
         info = {"pretrain": None if one is None else one.info, "places": asked.places}
-        made.append(_fitted(name, group, prepared, asked.options, config, asked.seeds[0], info))
+        model = _fitted(name, group, prepared, asked.options, config, asked.seeds[0], info)
+        history = model.history.assign_attrs(marks_of(ds))
+        made.append(replace(model, history=history))
     return made
 
 

@@ -38,3 +38,16 @@ def test_diagnostics_of_simulated_data_are_marked(name):
         assert marked(function(variable.assign_attrs(simulated="yes"), **options))
         del ds.attrs["simulated"]
         assert not marked(function(ds, **options))
+
+
+def test_models_of_simulated_data_are_marked():
+    ds = canonical(years=6).assign_attrs(simulated="yes")
+    config = xp.TrainingConfig(epochs=1)
+    gru = xp.fit(ds, "gru", length=12, config=config)
+    assert marked(gru.predict(ds))
+    assert marked(gru.predict(ds.chunk(band=1)))
+    assert gru.history.attrs["simulated"] == "yes"
+    assert marked(xp.fit_baseline("climatology", ds).predict(ds))
+    persistent = xp.fit_persistence(ds, "gru", length=12, config=config)
+    assert marked(persistent.predict(ds))
+    assert not marked(gru.predict(ds.drop_attrs(deep=False)))
