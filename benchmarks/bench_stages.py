@@ -1,6 +1,6 @@
-"""Stages without a file of their own: standardize, features, windows, predict, write.
+"""Stages without a file of their own: standardize, features, predict, write.
 
-``python -m benchmarks.compare --only standardize features windows predict write``.
+``python -m benchmarks.compare --only standardize features predict write``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from xpermafrost.features import build_features, default_features
 from xpermafrost.products import soil_temperature
 from xpermafrost.scaling import scale_features, unscale_target
 from xpermafrost.schema import layer_coords
-from xpermafrost.windows import Windows, WindowSpec, make_windows
+from xpermafrost.windows import WindowSpec, make_windows
 
 from ._stages import (
     Run,
@@ -30,7 +30,6 @@ from ._stages import (
     Work,
     copy_of,
     furthest,
-    peer,
     products_of,
     shape_of,
 )
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
     from xpermafrost import FittedModel
 
 LENGTH = 24
-#: Windows in a batch: of an epoch, and of the plain loop of a prediction.
-BATCH, LARGE = 512, 4096
+#: Windows in a batch of the plain loop.
+LARGE = 4096
 
 #: Names and units of the Climate Data Store, a likely value and its deviation.
 STORE = {
@@ -104,27 +103,13 @@ def _standardize(scale: float) -> Work:
     )
 
 
-# --- windows ------------------------------------------------------------------------------------
+# --- features -----------------------------------------------------------------------------------
 
 
 def forcing(places: int, years: int = 23) -> xr.Dataset:
     """The five forcings of as many stations; six climates, again and again."""
     few = testing.canonical(years=years, locations=range(6), dim="station")
     return few.isel(station=np.arange(places) % 6).assign_coords(station=np.arange(places))
-
-
-def windows_of(places: int, features: int = 20) -> Windows:
-    """276 months of ``features`` numbers each."""
-    values = np.random.default_rng(0).standard_normal((places, 276, features), dtype="float32")
-    names = tuple(f"f{k}" for k in range(features))
-    axes = {
-        "station": np.arange(places),
-        "time": pd.date_range("2001-01-01", periods=276, freq="MS"),
-        "feature": list(names),
-    }
-    return make_windows(
-        xr.DataArray(values, axes, tuple(axes)), WindowSpec(length=LENGTH, features=names)
-    )
 
 
 def _features(scale: float) -> Work:
@@ -146,76 +131,6 @@ def _features(scale: float) -> Work:
         ours={"xpermafrost": lambda: make_windows(build_features(ds, names), spec)},
         peers={"xarray, rolling.construct": constructed},
         limits={"copy of the bytes": copy_of(*(ds[name].values for name in variables))},
-    )
-
-
-def shuffled(windows: Windows) -> float:
-    """One epoch in random order from the strided view; the sum keeps it honest."""
-    flat = torch.from_numpy(windows.cube).as_strided(
-        windows.flat().shape, (windows.cube.shape[2], 1)
-    )
-    rows = torch.from_numpy(windows.rows)[torch.randperm(len(windows))]
-    return sum(
-        float(flat.index_select(0, rows[k : k + BATCH])[0, 0])
-        for k in range(0, rows.numel(), BATCH)
-    )
-
-
-def data_loader(windows: Windows) -> float:
-    """One epoch through a Dataset of single windows and a DataLoader."""
-    from torch.utils.data import DataLoader, Dataset
-
-    class Single(Dataset):
-        def __len__(self) -> int:
-            return len(windows)
-
-        def __getitem__(self, k: int) -> torch.Tensor:
-            begin = starts[k]
-            return torch.from_numpy(windows.cube[windows.location[k], begin : begin + LENGTH])
-
-    starts = windows.start
-    loader = DataLoader(Single(), batch_size=BATCH, shuffle=True)
-    return sum(float(batch[0, 0, 0]) for batch in loader)
-
-
-def xbatches(windows: Windows) -> float:
-    """One epoch in order, some places at a time: xbatcher does not shuffle across places."""
-    import xbatcher
-
-    cube = xr.DataArray(windows.cube, dims=("station", "time", "feature"))
-    some = max(1, cube.sizes["station"] // 60)
-    batches = xbatcher.BatchGenerator(
-        cube,
-        input_dims={"station": some, "time": LENGTH, "feature": cube.sizes["feature"]},
-        input_overlap={"time": LENGTH - 1},
-        preload_batch=False,
-    )
-    return sum(float(np.ascontiguousarray(b.values).flat[0]) for b in batches)
-
-
-def copied(windows: Windows) -> None:
-    """As many bytes as all windows hold, from consecutive memory, into one buffer."""
-    flat, at = windows.cube.reshape(-1), 0
-    step = min(BATCH * LENGTH * windows.cube.shape[2], flat.size)
-    buffer = np.zeros(step, "float32")
-    for _ in range(-(-len(windows) * LENGTH * windows.cube.shape[2] // step)):
-        at = at if at + step <= flat.size else 0
-        np.copyto(buffer, flat[at : at + step])
-        at += step
-
-
-def _windows(scale: float) -> Work:
-    windows = windows_of(max(2, round(9000 * scale)))
-    n, (places, _, features) = len(windows), windows.cube.shape
-    return Work(
-        size=f"{places} places x 276 months x {features} features: {n} windows of {LENGTH} months, "
-        f"{n * LENGTH * features * 4 / 1e9:.1f} GB in batches of {BATCH}",
-        ours={"strided view, index_select, shuffled": lambda: shuffled(windows)},
-        peers={
-            "DataLoader, one window an item, shuffled": lambda: data_loader(windows),
-            "xbatcher, in order": peer(lambda: lambda: xbatches(windows), "xbatcher"),
-        },
-        limits={"copy of the same bytes, one buffer": lambda: copied(windows)},
     )
 
 
@@ -352,7 +267,6 @@ def _write(scale: float) -> Work:
 STAGES = (
     Stage(name="standardize", make=_standardize, quick=0.25, tiny=0.02, growth=0.25),
     Stage(name="features", make=_features, quick=0.1, tiny=0.001, growth=0.25),
-    Stage(name="windows", make=_windows, quick=0.02, tiny=0.001, growth=0.1),
     _predict_stage("gru"),
     _predict_stage("tcn"),
     Stage(name="write", make=_write, quick=0.1, tiny=0.02, growth=0.125),

@@ -28,6 +28,8 @@ from torch.utils.data import DataLoader, Dataset
 from xpermafrost.batches import InMemory, WindowBatches, WindowData
 from xpermafrost.windows import Windows, WindowSpec, make_windows
 
+from ._stages import Stage, Work, peer
+
 MONTHS, FEATURES, LAYERS, LENGTH = 276, 20, 4, 24
 #: Windows that the DataLoader reads; its time is proportional.
 SHARE = 200_000
@@ -106,6 +108,58 @@ def clock(task: Callable[[], int], wanted: int) -> tuple[float, float]:
     wall, cpu = time.perf_counter(), time.process_time()
     assert task() == wanted
     return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def alone(task: Callable[[], int]) -> Callable[[], int]:
+    """``task`` on one thread of torch: small copies by two threads mostly wait."""
+
+    def run() -> int:
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return task()
+        finally:
+            torch.set_num_threads(before)
+
+    return run
+
+
+def _work(scale: float) -> Work:
+    windows, target = world(max(64, round(36_000 * scale)))
+    places, count, size = len(windows.cube), len(windows), 512
+    data = WindowData.plain(windows, target)
+    blocks = WindowBatches(InMemory(data, block=64), batch_size=size)
+    stored = WindowBatches(InMemory(data), batch_size=size, order="stored")
+    loader = DataLoader(Plain(windows, target, np.arange(count)), batch_size=size, shuffle=True)
+    some = max(1, places // 60)
+    return Work(
+        size=f"{places} places x {MONTHS} months x {FEATURES} features: {count} windows of "
+        f"{LENGTH} months, one thread, "
+        f"{count * LENGTH * FEATURES * 4 / 1e9:.1f} GB in batches of {size}",
+        ours={
+            "xpermafrost, shuffled by 64 places": alone(lambda: drained(iter(blocks))),
+            "xpermafrost, as stored": alone(lambda: drained(iter(stored))),
+        },
+        peers={
+            "DataLoader, one window an item, shuffled": alone(lambda: drained(iter(loader))),
+            "xbatcher, in order": peer(
+                lambda: alone(lambda: xbatcher_windows(windows.cube, some)), "xbatcher"
+            ),
+        },
+        limits={
+            "copy of the same bytes, one buffer": alone(
+                lambda: plain_copy(windows.cube, count, size, reuse=True)
+            )
+        },
+    )
+
+
+#: 36,000 places are asked; a quarter of them is the whole here, for the sake of the DataLoader.
+STAGES = (
+    Stage(
+        name="windows", make=lambda scale: _work(scale / 4), quick=0.04, tiny=0.005, growth=0.125
+    ),
+)
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from ._stages import Missing, Stage, Work
 #: Modules whose ``STAGES`` are measured, in this order. A line here adds one.
 MODULES = (
     "bench_stages",
+    "bench_windows",
     "bench_reduce",
     "bench_regrid",
     "bench_bias",
