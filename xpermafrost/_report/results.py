@@ -140,11 +140,12 @@ def gather(
 ) -> Results:
     """Compute what a report tells, every part once; the quick refusals come first."""
     names = choose_scenarios(ds, scenario=asked.scenarios)  # type: ignore[arg-type]
-    reference = reference_of(ds)
-    place = _place(reference)
+    place = _place(reference_of(ds))
     periods = _periods(ds, names, asked.periods)
     variables = _variables(ds, models)
-    scored = _left_to_score(reference, list(models.values()), asked.test)
+    scored = _left_to_score(reference_of(ds), list(models.values()), asked.test)
+    ds = ds.compute()  # read once: it is of regions, and every part of the report reads it
+    reference = reference_of(ds)
     with _noted() as warned:
         tell("projecting")
         base = reference_mean(ds)
