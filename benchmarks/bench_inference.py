@@ -20,6 +20,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ from xpermafrost._inference import run_net, run_windows, strided
 from xpermafrost._inference_kernels import PANEL, add_product, whole
 from xpermafrost.models import MODELS, TCN, build_model
 from xpermafrost.windows import Windows, WindowSpec, make_windows
+
+from ._stages import Stage, Work, furthest, products_of
 
 LENGTH, FEATURES, LAYERS = 24, 20, 4
 
@@ -195,6 +198,28 @@ def main() -> None:
             taken.append(race(way, 3)[""][1])
         exponent = np.log(taken[-1] / taken[0]) / np.log(16)
         print(f"{name:13}" + "".join(f"{t:9.3f}" for t in taken) + f"   busy, {exponent:.3f}")
+
+
+def _work(name: str, scale: float) -> Work:
+    windows = make(max(1, round(24 * scale)), 924)
+    places = windows.cube.shape[0]
+    net = build(name, places)
+    ways = contenders(name, net, windows)
+    ours = ways.pop("series")
+    arithmetic = flops(name, net) * len(windows)
+    return Work(
+        size=f"{places} places x 924 months, {FEATURES} features, {len(windows)} windows",
+        ours={"xpermafrost": ours},
+        peers=dict(ways),
+        limits={f"{arithmetic / 1e9:.1f} GFLOP as matrix products": products_of(arithmetic)},
+        off=furthest,
+    )
+
+
+STAGES = tuple(
+    Stage(name=f"network, {name}", make=partial(_work, name), quick=0.1, tiny=0.04, growth=0.25)
+    for name in MODELS
+)
 
 
 if __name__ == "__main__":

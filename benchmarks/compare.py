@@ -26,6 +26,7 @@ from ._stages import Missing, Stage, Work
 MODULES = (
     "bench_stages",
     "bench_windows",
+    "bench_inference",
     "bench_reduce",
     "bench_regrid",
     "bench_bias",
