@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 import xpermafrost as xp
 from xpermafrost import testing
 from xpermafrost._block_batches import InBlocks
-from xpermafrost._block_preparation import prepare_blocks
+from xpermafrost._block_preparation import Unit, prepare_blocks
 from xpermafrost._block_reading import ahead, boxes
 from xpermafrost._gathering import Gatherer, generator_of, shuffled
 from xpermafrost.batches import InMemory, WindowBatches, WindowData, window_batches
@@ -268,6 +270,38 @@ def test_some_places_an_epoch(both):
         assert len(drawn[-1]) == 6
         assert source.windows(number) == sum(len(b.x) for b in batches)
     assert drawn[0] != drawn[1]
+
+
+def test_every_place_has_the_same_chance_whatever_the_size_of_its_unit():
+    units = [
+        Unit(None, np.arange(n) + 10_000 * k, np.arange(n))
+        for k, n in enumerate([400] * 6 + [2] * 24)
+    ]
+    kept = SimpleNamespace(units=units, pools=lambda picks: [picks])
+    config = TrainingConfig(locations_per_epoch=100)
+    source = SimpleNamespace(prepared=kept, config=config, seed=0)
+    small, large = 0, 0
+    for number in range(400):
+        for pick in InBlocks._plan(source, number)[0]:
+            assert len(set(pick.some)) == pick.some.size
+            small += pick.some.size * (pick.unit.ids.size == 2)
+            large += pick.some.size * (pick.unit.ids.size == 400)
+    assert small + large == 400 * 100
+    assert 0.7 < (small / 48) / (large / 2400) < 1.4
+
+
+def test_statistics_that_have_no_place(world):
+    co2 = xr.DataArray(
+        np.linspace(370, 400, world.sizes["time"]), dims="time", attrs={"units": "ppm"}
+    )
+    ds = world.assign(co2=co2)
+    spec = WindowSpec(length=12, features=("tas", "co2:anomaly"))
+    whole = prepare(ds, spec, train=("2001", "2004"), transform="raw")
+    parts = prepare_blocks(
+        ds.chunk(lat=1, lon=1), spec, train=("2001", "2004"), transform="raw", memory=LITTLE
+    )
+    for name in whole.scaler.data_vars:
+        xr.testing.assert_allclose(parts.scaler[name], whole.scaler[name], rtol=1e-5)
 
 
 def test_nothing_after_the_training_years_reaches_the_statistics(lazy):

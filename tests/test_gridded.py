@@ -129,3 +129,20 @@ def test_a_projection_on_a_grid_is_written_and_read(grid, tmp_path):
         np.testing.assert_allclose(
             again["soil_temperature"].transpose("scenario", "lat", "lon", "depth", "time"), out
         )
+
+
+@pytest.mark.parametrize("name", ["gru", "ridge"])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_the_order_of_dims_is_no_matter(name, lazy):
+    """Places are known by label: a map that was transposed has the same answers."""
+    grid = testing.gridded(years=4)
+    config = xp.TrainingConfig(epochs=2)
+    if name == "gru":
+        model = xp.fit(grid, "gru", length=12, features=["tas", "snd"], config=config)
+    else:
+        model = xp.fit_baseline(name, grid)
+    turned = grid.transpose("time", "lon", "lat", ...)
+    turned = turned.chunk(lat=2) if lazy else turned
+    expected = model.predict(grid)
+    found = model.predict(turned).transpose(*expected.dims)
+    xr.testing.assert_allclose(found.compute(), expected, atol=1e-5)

@@ -78,6 +78,14 @@ def test_predict_features_and_range_are_lazy_and_the_same(
         xr.testing.assert_identical(answer.compute(), call(grid))
 
 
+def test_stacked_cells_keep_their_index(grid, quick):
+    cells = grid.stack(cell=("lat", "lon")).dropna("cell", how="all", subset=["tsl"])
+    net = xp.fit(cells, "gru", config=quick, **SMALL)
+    lazy = net.predict(cells.drop_vars("tsl").chunk(cell=3))
+    xr.testing.assert_equal(lazy.compute(), net.predict(cells.drop_vars("tsl")))
+    assert {"lat", "lon"} <= set(lazy.unstack("cell").dims)
+
+
 def test_every_member(grid, quick, nothing_is_computed):
     two = xp.fit(grid, "gru", config=quick, members=2, **SMALL)
     with nothing_is_computed():

@@ -175,6 +175,8 @@ def test_what_is_in_the_way_is_said_before_any_work(ds, quick, tmp_path):
         fit(ds, "gru", checkpoint=tmp_path / "none" / "run.ckpt", **options)
     with pytest.raises(ModelMismatchError, match=r"is of another training \(seed: 0, here 1\)"):
         fit(ds, "gru", checkpoint=kept, resume=True, seed=1, **options)
+    with pytest.raises(ModelMismatchError, match=r"is of another training .*window: "):
+        fit(ds, "gru", checkpoint=kept, resume=True, length=23, horizon=1, **options)
     warmer = ds.assign(tas=(ds["tas"] + 1.0).assign_attrs(ds["tas"].attrs))
     with pytest.raises(ModelMismatchError, match=r"is of another training .*data_hash: "):
         fit(warmer, "gru", checkpoint=kept, resume=True, **options)

@@ -102,17 +102,18 @@ def test_nothing_is_overwritten_unasked(tmp_path):
         stores.to_zarr(field(), tmp_path / "none" / "a.zarr")
 
 
-def test_the_store_before_stays_if_the_new_one_cannot_be_moved(tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [PermissionError, KeyboardInterrupt])
+def test_the_store_before_stays_if_the_new_one_cannot_be_moved(tmp_path, monkeypatch, error):
     path = stores.to_zarr(field(), tmp_path / "a.zarr")
     move = os.replace
 
     def refuse(source, target):
         if str(source).endswith("store"):
-            raise PermissionError("no")
+            raise error("no")
         move(source, target)
 
     monkeypatch.setattr(stores.os, "replace", refuse)
-    with pytest.raises(PermissionError):
+    with pytest.raises(error):
         stores.to_zarr(field() + 1, path, overwrite=True)
     assert read(path).equals(field().compute())
     assert os.listdir(tmp_path) == ["a.zarr"]

@@ -90,13 +90,16 @@ class InBlocks:
         units = [prepared.units[k] for k in rng.permutation(len(prepared.units))]
         if wanted is None:
             return prepared.pools([Pick(unit, np.arange(unit.ids.size)) for unit in units])
-        share, picks = -(-wanted // min(SPREAD, len(units))), []
-        for unit in units:
-            count = min(share, unit.ids.size, wanted)
-            if count:
-                some = np.sort(rng.choice(unit.ids.size, count, replace=False))
-                picks.append(Pick(unit, some))
-                wanted -= count
+        sizes = np.array([unit.ids.size for unit in units])
+        reach = max(SPREAD, int(np.searchsorted(sizes.cumsum(), wanted)) + 1)
+        units, sizes = units[:reach], sizes[:reach]
+        # every place of these units has the same chance, whatever the size of its unit
+        counts = rng.multivariate_hypergeometric(sizes, min(wanted, int(sizes.sum())))
+        picks = [
+            Pick(unit, np.sort(rng.choice(unit.ids.size, count, replace=False)))
+            for unit, count in zip(units, counts, strict=True)
+            if count
+        ]
         return prepared.pools(picks)
 
     def _counts(self, pools: Sequence[Sequence[Pick]]) -> list[int]:

@@ -338,7 +338,12 @@ class _FirstPass:
         self.target.add(learned.transpose(CELL, TIME, LAYER).values)
         months = past.groupby("time.month")
         own = {_COURSE: course, _LOW: months.min(TIME), _HIGH: months.max(TIME)}
-        self.parts.append(statistics.assign(own).drop_attrs())
+        # what is the same at all places, as of co2, stands at each of them
+        each = {
+            name: da if CELL in da.dims else da.expand_dims({CELL: raw[CELL]})
+            for name, da in statistics.data_vars.items()
+        }
+        self.parts.append(xr.Dataset(each).assign(own).drop_attrs())
         windows = make_windows(raw, self.spec)
         values = tsl.transpose(CELL, TIME, LAYER).values[windows.location, windows.end]
         numbers = split_windows(raw[TIME], windows, values, self.period, self.validation_years)

@@ -124,13 +124,10 @@ def by_places(work: Work, ds: xr.Dataset, state: Any = None, *, step: str) -> xr
         attrs=ds.attrs,
     )
     data = {n: _taken(answers, str(n), da.variable, ds) for n, da in one.data_vars.items()}
-    coords = {
-        name: xr.Variable(da.dims, ds.coords[name].variable.data, da.attrs)
-        if set(places) & set(da.dims)
-        else da.variable
-        for name, da in one.coords.items()
-    }
-    return xr.Dataset(data, coords, one.attrs)
+    own = [name for name, da in one.coords.items() if set(places) & set(da.dims)]
+    rest = {name: da.variable for name, da in one.coords.items() if name not in own}
+    labels = ds.coords.to_dataset()[own].coords  # with their indexes: a cell may be stacked
+    return xr.Dataset(data, rest, one.attrs).assign_coords(labels)
 
 
 def _cut(ds: xr.Dataset, dim: Hashable) -> tuple[int, ...]:

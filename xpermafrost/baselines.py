@@ -393,6 +393,8 @@ def _labels(raw: xr.DataArray) -> pd.Index:
 def _numbers(raw: xr.DataArray, state: State) -> np.ndarray:
     """Number in training of each location of ``raw``."""
     asked = _labels(raw)
+    if isinstance(asked, pd.MultiIndex):  # places of a grid, in whichever order their dims are
+        asked = asked.reorder_levels(state["places"].names)
     numbers = state["places"].get_indexer(asked)
     if (numbers < 0).any():
         raise ModelMismatchError(

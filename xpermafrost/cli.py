@@ -172,7 +172,7 @@ def _standardize(options: Options) -> int:
 
 def _project(options: Options) -> int:
     _refuse_idle(options, [options.model], ("members", "epochs", "seed", "train"))
-    free(options.output, options.overwrite, inputs=options.reference)
+    free(options.output, options.overwrite, inputs=_read(options))
     regions = _regions(options)
     [model] = _models([options.model], baselines=True)
     ds = _experiment(options, regions)
@@ -197,7 +197,7 @@ def _project(options: Options) -> int:
 def _evaluate(options: Options) -> int:
     _refuse_idle(options, options.models, ("members", "epochs"))
     if options.output is not None:
-        free(options.output, options.overwrite, inputs=options.reference)
+        free(options.output, options.overwrite, inputs=_read(options))
     regions = _regions(options)
     models = _models(options.models) if options.models else None
     ds = _experiment(options, regions)
@@ -295,9 +295,18 @@ def _baselines(options: Options) -> list[str] | str:
 # --- reading ------------------------------------------------------------------------------
 
 
+def _read(options: Options) -> list[str]:
+    """Files that are read, which no output replaces."""
+    return [*options.reference, *(item.split("=")[-1] for item in options.scenarios or ())]
+
+
 def _experiment(options: Options, regions: Any) -> xr.Dataset:
     from .sources import open_dataset
 
+    if options.esm is not None and not options.scenarios:
+        options.usage.error("--esm chooses among the files of --scenarios")
+    if options.region_names is not None and options.regions in (None, *_REGIONS):
+        options.usage.error("--region-names is for a file of --regions")
     progress(f"reading {options.reference[0]}")
     reference = open_dataset(options.reference, source=options.source)
     if options.scenarios:

@@ -104,9 +104,10 @@ class FittedModel(Explains):
 
     @property
     def id(self) -> str:
-        """Architecture and a hash of data, seeds, options and training: used in provenance."""
+        """Architecture and a hash of data, window, seeds, options, training: used in provenance."""
         parts = [self.info.get(key) for key in ("data_hash", "seeds", "config", "pretrain")]
-        text = json.dumps([*parts, self.options], sort_keys=True, default=str)
+        parts += [self.options, vars(self.spec)]
+        text = json.dumps(parts, sort_keys=True, default=str)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     @property
@@ -169,9 +170,11 @@ class FittedModel(Explains):
         """The model's features of ``ds``, unscaled: ``(location..., time, feature)``. Lazy."""
         stats = self._at_locations(self.statistics, ds)
         spec = self.spec
-        return build_features(
+        raw = build_features(
             ds, spec.features, statistics=stats, length=spec.length, step=spec.step
         )
+        mine = self.location_dims  # places are numbered in this order, whatever that of the data
+        return raw.transpose(*mine, ...) if set(mine) == set(location_dims(raw)) else raw
 
     def predict_features(
         self, raw: xr.DataArray, *, index: np.ndarray, members: str, device: str

@@ -316,6 +316,8 @@ def _extension(ds: xr.Dataset, dynamic: list[str]) -> str:
     """The same whichever scenarios are asked for, so that asking for fewer changes none."""
     available = scenarios_of(ds)
     candidates = [name for name in (*_MIDDLE, *available) if name in available]
+    if is_part():  # one for every block, whatever is missing at its places
+        return candidates[0]
     for name in candidates:
         if not _lacking(ds, name, dynamic):
             return name

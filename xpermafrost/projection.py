@@ -84,8 +84,9 @@ def project(
         Years that train the adjustment; by default those common to reference and climate model.
     extend : str, optional
         Scenario that continues ``historical`` through the reference period when the adjustment
-        is trained; by default a middle one, whichever are asked for. One training serves every
-        scenario, so that the adjustment adds nothing to their difference.
+        is trained; by default a middle one, whichever are asked for (in memory, the first that
+        has every variable). One training serves every scenario, so that the adjustment adds
+        nothing to their difference.
     members : {"mean", "all"}
         The mean over networks, or a ``member`` dimension of them.
     train, n_members, seed, config, device, progress

@@ -110,12 +110,12 @@ def to_zarr(
 
 def _publish(store: Path, target: Path, *, aside: Path) -> None:
     """Move the finished store to its place; what was there stays if that fails."""
-    if target.exists():
-        os.replace(target, aside)
     try:
+        if target.exists():
+            os.replace(target, aside)
         os.replace(store, target)
-    except OSError:
-        if aside.exists():
+    except BaseException:  # an interruption too must leave what was there
+        if aside.exists() and not target.exists():
             os.replace(aside, target)
         raise
 

@@ -293,6 +293,7 @@ def _train(
     )
     if asked.places == "any":
         _nothing_of_places(prepared)
+    asked = replace(asked, spec=spec)
     tasks = [
         _task(asked, name, seed, config, prepared.info, None if one is None else one.weights)
         for name, one in starts.items()
@@ -325,6 +326,7 @@ def _task(
             "seed": seed,
             "options": asked.options,
             "config": _told(config),
+            "window": str(asked.spec),
             "start": hash_of(start),
             **{key: data[key] for key in ("data_hash", "train_start", "train_end", "reading")},
         }

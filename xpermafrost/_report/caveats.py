@@ -11,7 +11,7 @@ from ..ensembles import PERIODS
 from ..fitted import FittedModel
 from ..hybrid import PersistenceModel
 from ..plot import scenario_label
-from ..schema import MEMBER, SCENARIO, layer_bounds
+from ..schema import ESM, MEMBER, REALIZATION, SCENARIO, layer_bounds
 from .html import Content, bullets, element, joined
 from .results import Results
 from .words import simulated
@@ -110,11 +110,21 @@ def _of_models(results: Results) -> Iterator[Caveat]:
 
 def _of_the_future(results: Results) -> Iterator[Caveat]:
     ds = results.ds
-    if ds.sizes.get("esm", 1) < 2:
+    many = any(
+        projected.whole.sizes.get(dim, 1) > 1
+        for projected in results.projections.values()
+        for dim in (REALIZATION, MEMBER)
+    )
+    if ds.sizes.get(ESM, 1) < 2:
         yield (
             "One climate model is not an ensemble",
             "The spread between its scenarios is neither the uncertainty of the projection nor "
-            "that of a scenario. The shaded bands of the fans are the spread of years.",
+            "that of a scenario. "
+            + (
+                "Networks, or runs of one model, do not make up for it."
+                if many
+                else "The shaded bands of the fans are the spread of years."
+            ),
         )
     lost = next(iter(results.projections.values())).whole.attrs.get("missing_runs")
     if lost:

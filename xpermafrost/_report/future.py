@@ -17,7 +17,7 @@ from ..plot._common import RUNS, layer_labels, north_first
 from ..schema import FEATURE, FREEZING_POINT, LAG, LAYER, SCENARIO
 from .html import Content, Html, Rows, element, folded, number, paragraph, picture, table
 from .results import Explained, Projected, Results
-from .words import drawn
+from .words import drawn, over_runs
 
 #: Years of the running mean.
 WINDOW = 20
@@ -86,7 +86,8 @@ def _period_table(projected: Projected, place: str, base: str) -> Html:
     """By scenario and layer: mean, change and its range over runs, and the truth, if known."""
     runs = [d for d in RUNS if d in projected.change.dims]
     many = any(projected.change.sizes[d] > 1 for d in runs)
-    means = projected.means.mean([*runs, place])
+    means = over_runs(projected.means).mean(place)
+    centre = over_runs(projected.change).mean(place)
     change = projected.change.mean(place)
     truth = None if projected.truth is None else projected.truth.mean(place)
     rows = Rows()
@@ -99,7 +100,7 @@ def _period_table(projected: Projected, place: str, base: str) -> Html:
                 here = {LAYER: k, "period": p}
                 each = change.sel(at).isel(here)
                 cells.append(number(float(means.sel(at).isel(here))))
-                cells.append(number(float(each.mean()), "+.2f"))
+                cells.append(number(float(centre.sel(at).isel(here)), "+.2f"))
                 if many:
                     cells += [number(float(end), "+.2f") for end in (each.min(), each.max())]
                 if truth is not None:
@@ -123,8 +124,7 @@ def _period_table(projected: Projected, place: str, base: str) -> Html:
 
 
 def _place_table(results: Results, projected: Projected, period: int) -> Html:
-    runs = [d for d in RUNS if d in projected.change.dims]
-    change = projected.change.mean(runs).isel(period=period)
+    change = over_runs(projected.change).isel(period=period)
     change = change.transpose(results.place, SCENARIO, LAYER)
     layers, names = layer_labels(projected.whole), change[SCENARIO].values
     rows = Rows()

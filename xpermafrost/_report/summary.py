@@ -6,13 +6,13 @@ import numpy as np
 
 from .. import __version__
 from ..plot import scenario_label
-from ..plot._common import RUNS, layer_labels
+from ..plot._common import layer_labels
 from ..schema import LAYER, SCENARIO
 from .caveats import caveats
 from .html import Content, bullets, element, joined, number, paragraph
 from .results import Results
 from .scores import standing
-from .words import simulated
+from .words import over_runs, simulated
 
 
 def lead(results: Results) -> Content:
@@ -73,7 +73,7 @@ def _changes(results: Results) -> list[Content]:
         if not known.sizes["period"]:
             continue
         last = known.isel(period=-1)
-        mean = last.mean([d for d in (*RUNS, results.place) if d in last.dims])
+        mean = over_runs(last).mean(results.place)
         layers = layer_labels(projected.whole)
         words: list[Content] = [f"{name}, change to {last['period'].item()}: "]
         for i, scenario in enumerate(dict.fromkeys((results.scenarios[0], results.scenarios[-1]))):

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..ensembles import ensemble_mean
 from ..plot._common import layer_labels, north_first
-from ..schema import LAYER
+from ..schema import ESM, LAYER, MEMBER, REALIZATION
 
 #: Places in a figure of panels; tables have them all.
 PANELS = 8
@@ -27,6 +28,12 @@ def drawn(obj: Any, place: str) -> tuple[Any, str]:
     order = north_first(obj, place)
     picks = order[np.linspace(0, count - 1, PANELS).round().astype(int)]
     return obj.isel({place: picks}), f" Drawn are {PANELS} of {count} places; tables have all."
+
+
+def over_runs(da: xr.DataArray) -> xr.DataArray:
+    """Mean over networks, and over climate models, every one of which counts alike."""
+    da = da.mean(MEMBER, keep_attrs=True) if MEMBER in da.dims else da
+    return ensemble_mean(da) if {ESM, REALIZATION} & set(da.dims) else da
 
 
 def simulated(obj: xr.Dataset) -> str:
