@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ._stages import Missing, Outside, Run, Stage, Work
+from ._stages import Missing, Outside, Run, Stage, Work, memory
 
 #: Memory below this is noise of the allocator [MB]: it counts as this much in exponents.
 LEAST = 1.0
@@ -61,14 +61,6 @@ class Growth:
     peak: float
 
 
-def _memory(key: str) -> float:
-    """A line of ``/proc/self/status`` [MB]."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(key):
-            return int(line.split()[1]) * 1024 / 1e6
-    return float("nan")
-
-
 def peak_of(run: Run) -> tuple[Any, float]:
     """What ``run`` gives, and the largest memory above that before it [MB]; NaN off Linux.
 
@@ -81,11 +73,11 @@ def peak_of(run: Run) -> tuple[Any, float]:
         Path("/proc/self/clear_refs").write_text("5")
     except (OSError, AttributeError):
         return run(), float("nan")
-    before = _memory("VmRSS")
+    before = memory("VmRSS")
     result = run()
     if isinstance(run, Outside):
         return result, run.peak
-    return result, max(_memory("VmHWM") - before, 0.0)
+    return result, max(memory("VmHWM") - before, 0.0)
 
 
 def _processors() -> float:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import importlib
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,7 +86,13 @@ class Stage:
 
 
 class Outside:
-    """A command run as a process: its processor time and memory are told by the system."""
+    """A command run as a process: its processor time and memory are told by the system.
+
+    The memory is looked at while it runs: what the system tells afterwards counts the pages that
+    a new process shares with this one before it becomes the command.
+    """
+
+    LOOK = 0.002
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = list(command)
@@ -95,14 +103,33 @@ class Outside:
             self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         assert process.stderr is not None
+        self.peak, ended = float("nan"), threading.Event()
+        watch = threading.Thread(target=self._watch, args=(process.pid, ended))
+        watch.start()
         said = process.stderr.read()
+        ended.set()
+        watch.join()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         process.stderr.close()
         if process.returncode:
             raise RuntimeError(f"{self.command[0]}: {said.strip()[:200]}")
-        self.user, self.peak = usage.ru_utime, usage.ru_maxrss * 1024 / 1e6
+        self.user = usage.ru_utime
         return self
+
+    def _watch(self, pid: int, ended: threading.Event) -> None:
+        while not ended.wait(self.LOOK):
+            seen = memory("VmHWM", pid)
+            self.peak = self.peak if np.isnan(seen) else seen
+
+
+def memory(key: str, pid: int | str = "self") -> float:
+    """A line of ``/proc/PID/status`` [MB]; NaN where there is none."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next((int(x.split()[1]) * 1024 / 1e6 for x in lines if x.startswith(key)), float("nan"))
 
 
 def peer(build: Callable[[], Run], *modules: str) -> Run | Missing:

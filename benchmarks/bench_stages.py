@@ -241,10 +241,11 @@ def _write(scale: float) -> Work:
         names = _files(folder / suffix, ".nc")
         return lambda: (write(next(names)), keep)[0]  # type: ignore[operator]
 
-    def by_xarray(level: int) -> Run:
+    def by_xarray(level: int, dims: tuple[str, ...] = da.dims) -> Run:
         encoding = {da.name: {"zlib": bool(level), "complevel": level, "shuffle": bool(level)}}
         return in_folder(
-            f"level{level}", lambda path: da.to_netcdf(path, engine="netcdf4", encoding=encoding)
+            f"level{level}{dims[0]}",
+            lambda path: da.transpose(*dims).to_netcdf(path, engine="netcdf4", encoding=encoding),
         )
 
     return Work(
@@ -258,6 +259,9 @@ def _write(scale: float) -> Work:
         peers={
             "xarray, zlib 4": by_xarray(4),
             "xarray, zlib 1": by_xarray(1),
+            "xarray, not compressed, in the order of CF": by_xarray(
+                0, ("time", "layer", "lat", "lon")
+            ),
             "xarray, not compressed": by_xarray(0),
         },
         limits={"the bytes into a file": in_folder("bytes", raw.tofile)},

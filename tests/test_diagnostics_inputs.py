@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -154,6 +155,42 @@ def test_a_freezing_point_is_a_shift(name):
     xr.testing.assert_allclose(found, calls[name](ds))
     some = found if isinstance(found, xr.DataArray) else found["thawing_degree_days"]
     assert some.attrs["freezing_point"] == "-0.5 degC"
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 0, 1, 2), (0, 3, 1, 2)])
+@pytest.mark.parametrize("name", ["mean", "max"])
+def test_years_in_one_pass_are_those_of_numpy(name, order):
+    """Whatever the order in memory: time last, first, or between."""
+    time = xr.date_range("2001-01-01", "2004-12-31", freq="D", use_cftime=False)
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(2, 3, 150, time.size)).astype("f4")
+    values[rng.random(values.shape) < 0.03] = np.nan
+    values[1, 2] = np.nan
+    back = np.argsort(order)
+    values = np.ascontiguousarray(values.transpose(order)).transpose(back)
+    axis = xr.DataArray(np.zeros(time.size), {"time": time}, ("time",))
+    years = _years.years_of(axis, "calendar", step="test")
+    kernel = {"mean": _years.mean_of_years, "max": _years.max_of_years}[name]
+    found = kernel(values, years, 0.97)
+    assert found.dtype == {"mean": "f8", "max": "f4"}[name]
+    for k, part in enumerate(years.slices):
+        now = values[..., part].astype("f8")
+        enough = (~np.isnan(now)).sum(-1) >= 0.97 * years.days[k] - 1e-3
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            wanted = {"mean": np.nanmean, "max": np.nanmax}[name](now, axis=-1)
+        assert 0.2 < enough.mean() < 0.8
+        np.testing.assert_allclose(found[..., k], np.where(enough, wanted, np.nan), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::xpermafrost.errors.PermafrostWarning")
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_pieces_give_what_the_whole_gives(call, monkeypatch):
+    ds = daily()
+    whole = variables(call(ds))
+    monkeypatch.setattr(_years, "PIECE", 1000)
+    for one, other in zip(variables(call(ds)), whole, strict=True):
+        xr.testing.assert_identical(one, other)
 
 
 def test_integers_and_single_precision_are_taken():

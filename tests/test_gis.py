@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -204,6 +205,20 @@ def test_missing_dates_survive(tmp_path):
     path = to_netcdf(ds, tmp_path / "out.nc")
     with xr.open_dataset(path) as found:
         xr.testing.assert_identical(without_history(from_cf(found.load())), ds)
+
+
+@pytest.mark.parametrize("compression", ["zlib", "none"])
+def test_large_data_go_to_the_file_in_pieces(compression, tmp_path, monkeypatch):
+    ds = testing.gridded(years=3)
+    ds["tas"][{"time": 5, "lat": 1, "lon": 2}] = np.nan
+    whole = ds["tas"].transpose("lat", "lon", "time")
+    monkeypatch.setattr("xpermafrost.gis.PIECE", 1000)
+    path = to_netcdf(whole, tmp_path / "a.nc", compression=compression)
+    with netCDF4.Dataset(path) as file:
+        chunks = file["tas"].chunking()
+    assert 250 < 4 * math.prod(chunks) <= 1000
+    with xr.open_dataset(path) as back:
+        xr.testing.assert_identical(from_cf(back)["tas"].load(), whole)
 
 
 def test_never_overwritten_unasked_never_half_written(tmp_path):

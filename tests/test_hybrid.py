@@ -82,6 +82,8 @@ def test_it_is_saved_and_loaded_bit_equal(world, hybrid, tmp_path):
     reference = xp.experiment.reference_of(world)
     hybrid.save(tmp_path / "hybrid.xpm")
     again = xp.load_model(tmp_path / "hybrid.xpm")
+    with pytest.raises(CheckpointError, match=r"holds a column around a .* xp.load_model\(path\)"):
+        xp.fitted.load_model(tmp_path / "hybrid.xpm")
     assert again.id == hybrid.id
     assert again.spec == hybrid.spec
     np.testing.assert_array_equal(again.predict(reference), hybrid.predict(reference))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import cftime
 import dask
@@ -338,6 +339,58 @@ def test_missing_values_stay_missing():
 
 
 # --- coordinates --------------------------------------------------------------------------
+
+
+def test_latitudes_are_turned_around_without_a_copy(monkeypatch):
+    """What is canonical but for its order is not copied; what is converted is in order again."""
+    lat = {"latitude": np.arange(70.0, 60.0, -1.0)}
+    time = pd.date_range("2001-01", periods=24, freq="MS")
+    values = np.random.default_rng(0).uniform(250, 280, (24, 10)).astype("f4")
+    raw = xr.Dataset(
+        {"t2m": (("time", "latitude"), values, {"units": "K"}),
+         "tp": (("time", "latitude"), values * 1e-5, {"units": "m"})},
+        coords={"time": time, **lat},
+    )  # fmt: skip
+    out = standardize(raw)
+    assert out["lat"].values.tolist() == sorted(lat["latitude"])
+    np.testing.assert_array_equal(out["tas"], values[:, ::-1])
+    np.testing.assert_allclose(out["pr"], values[:, ::-1] * 1e-5 / 86.4, rtol=1e-6)
+    assert all(da.values.flags.c_contiguous for da in out.data_vars.values())
+    straight = standardize(raw.sortby("latitude"))
+    xr.testing.assert_equal(straight, out)
+
+
+def test_plausibility_is_judged_on_a_sample_of_many_places(monkeypatch):
+    """Totals of months as mean daily totals in every cell: found on few cells as on all."""
+    from xpermafrost.sources import _plausible
+
+    ds = testing.gridded(years=2)
+    for most in (10_000, 4):
+        monkeypatch.setattr(_plausible, "ENOUGH_PLACES", most)
+        sample = _plausible._some_places(dict(ds.data_vars))
+        assert math.prod(n for d, n in sample["tas"].sizes.items() if d != "time") <= max(4, most)
+        assert len({da.sizes["lat"] for da in sample.values() if "lat" in da.dims}) == 1
+        standardize(ds)
+        wet = ds.assign(pr=(ds["pr"] * 40).assign_attrs(ds["pr"].attrs))
+        with pytest.raises(SourceError, match="a year in half of the places beyond 55 degrees"):
+            _plausible.check(wet, step="month", names={"pr"})
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (5, 4), (3, 0)])
+def test_extent_in_pieces(shape, monkeypatch):
+    from xpermafrost.sources import _guards
+
+    monkeypatch.setattr(_guards, "PIECE", 3)
+    values = np.random.default_rng(0).normal(size=shape)
+    if values.ndim == 2 and values.size:
+        values[1] = np.nan
+    found = _guards._Extent.of(values)
+    if not values.size:
+        assert np.isnan([found.low, found.high, found.size]).all()
+        return
+    wanted = [np.nanmin(values), np.nanmax(values), np.nanmean(np.abs(values))]
+    np.testing.assert_allclose([found.low, found.high, found.size], wanted)
+    assert np.isnan(_guards._Extent.of(np.full(4, np.nan)).size)
 
 
 def test_lat_lon_are_renamed_wrapped_and_sorted():

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -17,8 +18,13 @@ import pytest
 import xarray as xr
 
 import xpermafrost as xp
-from xpermafrost import stores, testing
-from xpermafrost.errors import DataError, MissingDependencyError, OutputExistsError
+from xpermafrost import _memory, stores, testing
+from xpermafrost.errors import (
+    DataError,
+    MissingDependencyError,
+    OutputExistsError,
+    PermafrostWarning,
+)
 
 pytest.importorskip("zarr", reason="zarr is not installed")
 
@@ -198,6 +204,67 @@ def test_a_full_disk(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+def counting(da, *, size):
+    """``da`` whose blocks take ``size`` bytes for a moment, and how many did so at a time."""
+    lock, now, most = threading.Lock(), [], []
+
+    def hold(block):
+        held = np.ones(size // 8)
+        with lock:
+            now.append(1)
+            most.append(len(now))
+        time.sleep(0.05)
+        with lock:
+            now.pop()
+        return block + 0 * held[-1].astype("f4")
+
+    data = da.data.map_blocks(hold, dtype=da.dtype, meta=np.array((), da.dtype))
+    return da.copy(data=data), most
+
+
+def test_fewer_blocks_at_a_time_where_memory_is_short(tmp_path, monkeypatch):
+    da, most = counting(field(), size=80_000_000)
+    monkeypatch.setattr(stores, "free", lambda: 250_000_000)
+    monkeypatch.setattr(_memory, "free", lambda: 250_000_000)
+    with (
+        dask.config.set(scheduler="threads", num_workers=4),
+        pytest.warns(
+            PermafrostWarning,
+            match=r"took 0.1 GB: 4 threads would take 0.\d GB, and 0.2 GB are free. 2 at a time. "
+            r"Smaller blocks .* ds.chunk\(lon=1\)",
+        ),
+    ):
+        path = stores.to_zarr(da, tmp_path / "a.zarr")
+    assert max(most) == 2
+    assert read(path).equals(field().compute())
+
+
+def test_all_threads_work_where_memory_is_not(tmp_path):
+    da, most = counting(field(), size=8_000)
+    with dask.config.set(scheduler="threads", num_workers=4):
+        stores.to_zarr(da, tmp_path / "a.zarr")
+    assert max(most) > 2
+
+
+def test_short_memory_is_named(tmp_path):
+    bad = failing(field(), at=(0, 2, 1), error=MemoryError)
+    with pytest.raises(DataError, match=r"memory was short: fewer workers, or ds.chunk\(lon=1\)"):
+        stores.to_zarr(bad, tmp_path / "a.zarr")
+
+
+def test_what_a_control_group_leaves(tmp_path, monkeypatch):
+    monkeypatch.setattr(_memory, "GROUP", tmp_path)
+    whole = _memory.free()
+    (tmp_path / "memory.max").write_text("3000\n")
+    (tmp_path / "memory.current").write_text("2500\n")
+    (tmp_path / "memory.stat").write_text("anon 2000\ninactive_file 400\n")
+    assert _memory.free() == 900
+    (tmp_path / "memory.max").write_text("max\n")
+    assert _memory.free() > 0.5 * whole
+    monkeypatch.setattr(_memory, "free", lambda: 1000)
+    assert [_memory.fitting(n) for n in (100, 300, 5000)] == [8, 2, 1]
+
+
 def test_two_writers_of_one_store(tmp_path):
     from filelock import FileLock
 
@@ -312,6 +379,18 @@ def test_two_workers_give_the_same_and_get_the_model_once(cluster, world, net, t
         whole = xp.project(world, net)
         xr.testing.assert_equal(read(path), whole)
     assert all(count <= 2 for count in loads.values()), loads  # of 6 blocks
+
+
+def test_workers_too_small_for_a_block(cluster, tmp_path, monkeypatch):
+    workers = {"a": {"memory_limit": 800, "nthreads": 4}, "b": {"memory_limit": 0, "nthreads": 1}}
+    monkeypatch.setattr(cluster, "scheduler_info", lambda **_: {"workers": workers})
+    with pytest.raises(
+        DataError,
+        match=r"has 2e-07 GB a thread, and a block of the answer alone is 3.8e-07 GB. Fewer "
+        r"workers, Client\(n_workers=..., threads_per_worker=1\), or smaller blocks, ds.chunk\(",
+    ):
+        stores.to_zarr(field(chunks=(-1, 1, 4)), tmp_path / "a.zarr")
+    assert os.listdir(tmp_path) == []
 
 
 def _die_on_the_first(block, flag, parent):

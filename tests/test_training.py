@@ -312,6 +312,30 @@ def test_a_network_of_ones_own_trains_in_processes_and_reloads(ds, quick, own_mo
     xr.testing.assert_identical(load_model(tmp_path / "own.xpm").predict(ds), model.predict(ds))
 
 
+def test_a_network_defined_anew_is_the_one_that_is_trained(ds, quick, own_models):
+    """A notebook's cell that is run again: the class has the name of the one before."""
+
+    def made(level):
+        class Level(torch.nn.Module):
+            def __init__(self, n_features, n_locations, n_layers):
+                super().__init__()
+                self.line = torch.nn.Linear(n_features, n_layers)
+
+            def forward(self, x, location):
+                return 0 * self.line(x[:, 0]) + level
+
+        return Level
+
+    for level in (0.0, 1.0):
+        model = fit(ds, made(level), config=quick, progress=False)
+        (net,) = model.nets
+        x = torch.zeros(1, 24, net.line.in_features)
+        assert float(net(x, torch.zeros(1).long())[0, 0]) == level
+
+    with pytest.raises(DataError, match="a model named 'gru' is registered already"):
+        fit(ds, type("GRU", (torch.nn.Module,), {}), config=quick, progress=False)
+
+
 def test_what_lies_outside_the_training_range(ds, gru):
     share = gru.outside_training_range(ds)
     assert share.dims == ("band", "time")

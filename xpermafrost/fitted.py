@@ -350,6 +350,10 @@ def load_model(path: str | os.PathLike[str]) -> FittedModel:
         If the architecture is not registered.
     """
     meta, arrays, datasets = read_archive(path)
+    if "parts" in meta:
+        raise CheckpointError(
+            f"{str(path)!r} holds a {meta['parts']} around a network. Type xp.load_model(path)."
+        )
     spec = WindowSpec(**{**meta["spec"], "features": tuple(meta["spec"]["features"])})
     scaler, template = datasets["scaler"], datasets["template"]
     nets = []

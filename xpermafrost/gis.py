@@ -7,7 +7,9 @@ away, by the note that is kept in the global attribute ``xpermafrost_layout``.
 from __future__ import annotations
 
 import json
+import math
 import os
+import uuid
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,9 @@ from .schema import LAYER
 
 #: Version of the CF conventions that files declare.
 CONVENTIONS = "CF-1.11"
+
+#: Bytes of a chunk of a file of what was in memory, at most.
+PIECE = 2**23
 
 _LAYOUT = "xpermafrost_layout"
 _COMPRESSIONS = ("zlib", "none")
@@ -159,8 +164,9 @@ def to_netcdf(
 ) -> Path:
     """Write a CF-1.11 NetCDF-4 file: whole or not at all, never over another one unasked.
 
-    Lazy data are computed in chunks while writing, and the file's chunks are theirs. One line is
-    added to ``history``. Of more than memory holds, :func:`xpermafrost.to_zarr` can be resumed.
+    Lazy data are computed in chunks while writing, and the file's chunks are theirs; those of large
+    data in memory hold up to 8 MB, cut along the longest dimensions. One line is added to
+    ``history``. Of more than memory holds, :func:`xpermafrost.to_zarr` can be resumed.
 
     Parameters
     ----------
@@ -198,7 +204,7 @@ def to_netcdf(
     'snow.nc'
     """
     choose("compression", compression, _COMPRESSIONS)
-    ds = to_cf(obj)
+    ds = _in_pieces(to_cf(obj))
     ds.attrs["history"] = with_line(ds.attrs.get("history"), f"to_netcdf({Path(path).name!r})")
     for name, variable in ds.variables.items():
         if compression == "zlib" and variable.ndim and variable.dtype.kind in "fiu":
@@ -208,6 +214,30 @@ def to_netcdf(
     with atomic_path(path, overwrite=overwrite) as temporary, _shown(progress):
         ds.to_netcdf(temporary, engine="netcdf4", format="NETCDF4")
     return Path(path)
+
+
+def _in_pieces(ds: xr.Dataset) -> xr.Dataset:
+    """Large variables in memory as chunks of the file: they are turned and filled one by one."""
+    large = [n for n, da in ds.data_vars.items() if da.chunks is None and da.nbytes > PIECE]
+    return ds.assign({name: _pieces_of(ds[name].variable) for name in large})
+
+
+def _pieces_of(variable: xr.Variable) -> xr.Variable:
+    import dask.array as darray
+    from dask.array.core import normalize_chunks
+
+    values, sizes = variable.values, dict(variable.sizes)
+    while math.prod(sizes.values()) * variable.dtype.itemsize > PIECE:
+        longest = max(sizes, key=lambda dim: sizes[dim])
+        sizes[longest] = -(-sizes[longest] // 2)
+
+    def piece(block_info: Any = None) -> np.ndarray:
+        return values[tuple(slice(*edges) for edges in block_info[None]["array-location"])]
+
+    chunks = normalize_chunks(tuple(sizes.values()), variable.shape)
+    name = f"piece-{uuid.uuid4().hex}"  # dask would copy the array, and read it for a name
+    data = darray.map_blocks(piece, chunks=chunks, dtype=variable.dtype, name=name)
+    return xr.Variable(variable.dims, data, variable.attrs, variable.encoding)
 
 
 def _shown(progress: bool) -> AbstractContextManager[object]:

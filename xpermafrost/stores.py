@@ -6,11 +6,13 @@ import errno
 import hashlib
 import itertools
 import json
+import math
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ import xarray as xr
 
 from ._blocks import span_of
 from ._cf import with_line
+from ._memory import Peak, fitting, free
 from ._optional import require
-from .errors import DataError, OutputExistsError
+from .errors import DataError, OutputExistsError, PermafrostWarning
 from .gis import to_cf
+from .schema import location_dims
 
 #: Blocks computed together, for each thread.
 AT_ONCE = 4
@@ -72,11 +76,17 @@ def to_zarr(
         If the folder does not exist.
     DataError
         If a block cannot be computed, named by its coordinates; or the unfinished store is of
-        other data.
+        other data; or the workers of a cluster cannot hold a block of the answer.
     OSError
         If it cannot be written: a full disk. Without ``resume`` nothing is left behind.
     MissingDependencyError
         Without zarr.
+
+    Warns
+    -----
+    PermafrostWarning
+        If the threads together would take more memory than is free, by what the first block
+        took: fewer blocks are computed at a time.
 
     Examples
     --------
@@ -229,22 +239,90 @@ def _write(ds: xr.Dataset, folder: Path, target: Path, progress: bool | None) ->
     names = [name for name, da in ds.variables.items() if da.chunks is not None]
     if not names:
         return
+    _check_workers(ds, names)
     blocks = list(enumerate(_regions(ds)))
     todo = [each for each in blocks if not (folder / "done" / str(each[0])).exists()]
     count = max(1, AT_ONCE * _threads())
     shown = sys.stderr.isatty() if progress is None else progress
-    with tqdm(
-        total=len(blocks), initial=len(blocks) - len(todo), desc="blocks", disable=not shown
-    ) as bar:
-        for first in range(0, len(todo), count):
-            some = todo[first : first + count]
-            try:
-                _compute(ds, names, some, folder)
-            except OSError:
-                raise
-            except Exception:
-                _one_by_one(ds, names, some, folder, target)
+    groups = [todo[k : k + count] for k in range(0, len(todo), count)]
+    alone = len(todo) > 1 and _client() is None
+    if alone:  # what one block takes tells how many fit
+        groups = [todo[:1], todo[1:count], *groups[1:]]
+    with (
+        tqdm(
+            total=len(blocks), initial=len(blocks) - len(todo), desc="blocks", disable=not shown
+        ) as bar,
+        ExitStack() as fewer,
+    ):
+        for number, some in enumerate(groups):
+            with Peak() as taken:
+                _group(ds, names, some, folder, target)
+            if alone and number == 0:
+                fewer.enter_context(_as_many_as_fit(taken.bytes, ds, target))
             bar.update(len(some))
+
+
+def _group(
+    ds: xr.Dataset,
+    names: list[Hashable],
+    some: Sequence[tuple[int, Region]],
+    folder: Path,
+    target: Path,
+) -> None:
+    try:
+        _compute(ds, names, some, folder)
+    except OSError:
+        raise
+    except Exception:
+        _one_by_one(ds, names, some, folder, target)
+
+
+def _as_many_as_fit(each: int, ds: xr.Dataset, target: Path) -> AbstractContextManager[object]:
+    """As many threads as the memory holds blocks of ``each`` bytes; fewer are told."""
+    import dask
+
+    threads, fit = _threads(), fitting(each)
+    if fit >= threads:
+        return nullcontext()
+    warnings.warn(
+        f"the first block of {target.name!r} took {each / 1e9:.1f} GB: {threads} threads would "
+        f"take {threads * each / 1e9:.1f} GB, and {free() / 1e9:.1f} GB are free. {fit} at a time. "
+        f"Smaller blocks keep every thread at work: type {_smaller(ds, fit / threads)}.",
+        PermafrostWarning,
+        stacklevel=4,
+    )
+    return dask.config.set(num_workers=fit, pool=None)
+
+
+def _smaller(ds: xr.Dataset, part: float) -> str:
+    """The line to type for blocks of that part of the size."""
+    split = {d: c[0] for d, c in ds.chunksizes.items() if d in location_dims(ds) and c[0] > 1}
+    if not split:
+        return "ds.chunk(...) with fewer values a block"
+    side = part ** (1 / len(split))
+    return f"ds.chunk({', '.join(f'{d}={max(1, int(n * side))}' for d, n in split.items())})"
+
+
+def _check_workers(ds: xr.Dataset, names: list[Hashable]) -> None:
+    """Refuse a cluster whose workers cannot hold a block of the answer in every thread."""
+    client = _client()
+    if client is None:
+        return
+    chunks = {d: max(c) for d, c in ds.chunksizes.items()}
+    block = sum(
+        math.prod(chunks.get(d, n) for d, n in ds[name].sizes.items()) * ds[name].dtype.itemsize
+        for name in names
+    )
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    least = min(
+        (w["memory_limit"] / w["nthreads"] for w in workers if w["memory_limit"]), default=0
+    )
+    if least and block > least:
+        raise DataError(
+            f"a worker of the cluster has {least / 1e9:.2g} GB a thread, and a block of the answer "
+            f"alone is {block / 1e9:.2g} GB. Fewer workers, Client(n_workers=..., "
+            f"threads_per_worker=1), or smaller blocks, {_smaller(ds, least / block / 4)}."
+        )
 
 
 def _one_by_one(
@@ -266,8 +344,15 @@ def _one_by_one(
             where = span_of(ds.isel(region), tuple(region))
             raise DataError(
                 f"the block {where} of {str(target)!r} cannot be computed: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {error}{_hint(error, ds)}"
             ) from error
+
+
+def _hint(error: Exception, ds: xr.Dataset) -> str:
+    """What to try where memory was short."""
+    if not isinstance(error, MemoryError) and type(error).__name__ != "KilledWorker":
+        return ""
+    return f" Most often the memory was short: fewer workers, or {_smaller(ds, 0.25)}."
 
 
 def _compute(
@@ -299,13 +384,23 @@ def _mark(written: object, path: str) -> None:
     Path(path).touch()
 
 
+def _client() -> Any:
+    """The client of dask.distributed, if one is the scheduler."""
+    import dask
+
+    client: Any = getattr(dask.base.get_scheduler(), "__self__", None)
+    return client if hasattr(client, "nthreads") else None
+
+
 def _threads() -> int:
     """Threads of the scheduler that is set."""
     import dask
 
-    client: Any = getattr(dask.base.get_scheduler(), "__self__", None)
-    if hasattr(client, "nthreads"):  # of dask.distributed
+    client = _client()
+    if client is not None:
         return sum(client.nthreads().values())
+    if dask.base.get_scheduler() in (dask.get, dask.local.get_sync):
+        return 1
     return int(dask.config.get("num_workers", None) or dask.system.CPU_COUNT)
 
 

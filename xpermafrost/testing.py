@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ._sun import top_of_atmosphere
 from .schema import ERA5LAND_EDGES, FREEZING_POINT, VARIABLES, layer_coords
 
 #: Years before the first of :func:`daily`, in which its soil settles.
@@ -166,6 +167,9 @@ def gridded(
             "standard_name": axis,
             "units": f"degrees_{'north' if name == 'lat' else 'east'}",
         }
+    # no more than what clouds let through at that latitude, or the file of it would be refused
+    most = (0.7 * top_of_atmosphere(grid["time"], grid["lat"], months=True)).astype("float32")
+    grid["rsds"] = np.minimum(grid["rsds"], most).assign_attrs(VARIABLES["rsds"].attrs)
     return grid.transpose("lat", "lon", "layer", "time", "bnds")
 
 

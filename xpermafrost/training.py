@@ -23,7 +23,7 @@ from .errors import DataError
 from .experiment import reference_of
 from .features import default_features
 from .fitted import FittedModel
-from .models import MODELS, SequenceNet, load_network
+from .models import MODELS, SequenceNet, load_network, register_model
 from .preparation import Period, Prepared
 from .schema import LAYER, layer_bounds
 from .windows import WindowSpec
@@ -375,8 +375,16 @@ def _register(model: str | type[nn.Module]) -> str:
             f"a model is a name or a torch.nn.Module class; got {model!r}. Known names: "
             f"{', '.join(MODELS)}."
         )
-    MODELS.setdefault(model.__name__.lower(), model)
-    return model.__name__.lower()
+    name = model.__name__.lower()
+    before = MODELS.get(name)
+    # a class that is defined anew, in a notebook's cell run again, replaces what it was
+    if (getattr(before, "__module__", ""), getattr(before, "__qualname__", "")) == (
+        model.__module__,
+        model.__qualname__,
+    ):
+        MODELS.pop(name)
+    register_model(name, model)
+    return name
 
 
 def _fitted(

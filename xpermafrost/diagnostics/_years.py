@@ -24,6 +24,9 @@ YEAR = "year"
 #: Share of the days of a year that must hold data.
 COVERAGE = 0.95
 
+#: Values of a grid that a kernel is given at a time: what it makes on the way stays small.
+PIECE = 2**21
+
 _STARTS = {"calendar": (1, 1), "hydrological": (10, 1)}
 
 
@@ -59,6 +62,11 @@ class Years:
     def slices(self) -> list[slice]:
         """The steps of each year."""
         return [slice(a, b) for a, b in pairwise([*self.first.tolist(), self.weights.size])]
+
+    def terms(self, coverage: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For the kernels: where years begin and end, days of each step, days that make a year."""
+        edges = np.append(self.first, self.weights.size).astype("int64")
+        return edges, self.weights, coverage * self.days - 1e-3
 
     @property
     def description(self) -> str:
@@ -165,21 +173,19 @@ def covered(valid: np.ndarray, years: Years, coverage: float) -> np.ndarray:
 
 def mean_of_years(values: np.ndarray, years: Years, coverage: float) -> np.ndarray:
     """Means of years, weighted by the length of months: ``(..., time)`` to ``(..., year)``."""
+    from ._year_kernels import by_year, means
+
     out = np.empty((*values.shape[:-1], years.labels.size))
-    for k, part in enumerate(years.slices):  # a year at a time: no temporary array is large
-        now, weights = values[..., part], years.weights[part]
-        valid = ~np.isnan(now)
-        days = valid @ weights
-        enough = (days >= coverage * years.days[k] - 1e-3) & (days > 0)
-        sums = np.where(valid, now, 0.0) @ weights
-        out[..., k] = np.divide(sums, days, out=np.full(sums.shape, np.nan), where=enough)
-    return out
+    return by_year(means, values, *years.terms(coverage), out)
 
 
 def max_of_years(values: np.ndarray, years: Years, coverage: float) -> np.ndarray:
     """Maxima of years: ``(..., time)`` to ``(..., year)``."""
-    highest = np.fmax.reduceat(values, years.first, axis=-1)
-    return np.where(covered(~np.isnan(values), years, coverage), highest, np.nan)
+    from ._year_kernels import by_year, maxima
+
+    dtype = np.result_type(values.dtype, "float32")
+    out = np.empty((*values.shape[:-1], years.labels.size), dtype)
+    return by_year(maxima, values, *years.terms(coverage), out)
 
 
 def over_years(
@@ -192,14 +198,26 @@ def over_years(
     dtypes: tuple[str, ...] = ("float64",),
     sizes: Mapping[Hashable, int] | None = None,
 ) -> tuple[xr.DataArray, ...]:
-    """Apply a numpy kernel along ``core`` dims, block by block on dask.
+    """Apply a numpy kernel along ``core`` dims, block by block on dask, in pieces in memory.
 
     ``out`` names the core dims of each result. The dim ``year`` gets its labels.
     """
+
+    def in_pieces(*parts: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
+        first = parts[0]
+        alike = all(part.shape[:1] == first.shape[:1] for part in parts)
+        if first.ndim <= len(core) or not alike or first.size <= PIECE:
+            return kernel(*parts)
+        most = max(1, PIECE * len(first) // first.size)
+        each = [kernel(*(p[k : k + most] for p in parts)) for k in range(0, len(first), most)]
+        if isinstance(each[0], tuple):
+            return tuple(np.concatenate(answers) for answers in zip(*each, strict=True))
+        return np.concatenate(each)
+
     known: dict[Hashable, int] = {YEAR: years.labels.size, **(sizes or {})}
     used = {dim for dims in out for dim in dims}
     found = xr.apply_ufunc(
-        kernel,
+        in_pieces,
         *arrays,
         input_core_dims=[list(core)] * len(arrays),
         output_core_dims=[list(dims) for dims in out],

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from .._checks import check_monthly, check_units, choose, month_index, require_variables
+from .._sun import top_of_atmosphere
 from ..errors import DataError, TimeAxisError
 from ..schema import FREEZING_POINT, TIME
 from .column import SECONDS_PER_DAY
@@ -346,13 +347,5 @@ def insolation(time: xr.DataArray, lat: xr.DataArray, *, clearness: float = 0.5)
     240.0
     """
     months = bool(np.all(_gaps(time) > 20 * SECONDS_PER_DAY)) and time.size > 1
-    day = time.dt.dayofyear + (15 - time.dt.day if months else 0)
-    turn = 2.0 * np.pi * (day - 1) / 365.25
-    tilt = 0.006918 - 0.399912 * np.cos(turn) + 0.070257 * np.sin(turn)
-    tilt = tilt - 0.006758 * np.cos(2 * turn) + 0.000907 * np.sin(2 * turn)
-    near = 1.000110 + 0.034221 * np.cos(turn) + 0.001280 * np.sin(turn)
-    phi = np.deg2rad(lat)
-    noon = np.arccos((-np.tan(phi) * np.tan(tilt)).clip(-1.0, 1.0))
-    sun = noon * np.sin(phi) * np.sin(tilt) + np.cos(phi) * np.cos(tilt) * np.sin(noon)
-    out = clearness * 1361.0 / np.pi * near * sun
-    return out.clip(0.0).assign_attrs(units="W m-2", long_name="shortwave radiation, estimated")
+    out = clearness * top_of_atmosphere(time, lat, months=months)
+    return out.assign_attrs(units="W m-2", long_name="shortwave radiation, estimated")

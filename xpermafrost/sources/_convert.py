@@ -28,8 +28,11 @@ def convert(da: xr.DataArray, found: Match, days: xr.DataArray | None) -> xr.Dat
                 "how many days that month has."
             )
         out = out / days.astype(out.dtype)
+    # in order again where latitudes were turned around; nothing is copied otherwise
+    data = np.ascontiguousarray(out.data) if isinstance(out.data, np.ndarray) else out.data
     # arithmetic may carry the old attributes along; packing of the old values must not survive
-    return out.drop_attrs(deep=False).assign_attrs(_attrs(da, found, row)).rename(row.name)
+    plain = xr.Variable(out.dims, data, _attrs(da, found, row))
+    return xr.DataArray(plain, out.coords, name=row.name)
 
 
 def _attrs(da: xr.DataArray, found: Match, row: Variable) -> dict[str, object]:

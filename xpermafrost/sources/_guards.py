@@ -8,6 +8,7 @@ are all in range?) is checked in memory only, and only over a year or more.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
@@ -57,6 +58,9 @@ PLAUSIBLE: dict[str, tuple[float, float, float]] = {
     "tas": (220.0, 325.0, 315.0),
     "tsl": (220.0, 330.0, 318.0),
 }
+
+#: Values that are looked at together.
+PIECE = 2**18
 
 #: What an implausible value may be instead: ``value * factor + offset`` would be usual.
 _TEMPERATURE = (
@@ -166,34 +170,58 @@ def guard(da: xr.DataArray, *, untouched: bool, step: str) -> tuple[xr.DataArray
             out.attrs["clipped_negative"] = f"down to {-slack:g} set to 0 when computed"
         return out, False
     values = np.asarray(da.values)
-    _raise_out_of_range(values, name, step)
-    _raise_implausible(da, step)
-    negative = (values < variable(name).valid_range[0]) if slack else np.zeros((), dtype=bool)
-    count = int(negative.sum())
-    if count == 0:
+    found = _Extent.of(values)
+    _raise_out_of_range(found, name, step)
+    _raise_implausible(da, found, step)
+    least = variable(name).valid_range[0]
+    if not slack or not found.low < least:
         return da, False
-    smallest = float(values[negative].min())
-    out = da.where(~xr.DataArray(negative, dims=da.dims), np.zeros((), da.dtype)).astype(da.dtype)
-    out.attrs = {
-        **da.attrs,
-        "clipped_negative": f"{count} values, down to {smallest:.3g}, set to 0",
-    }
+    negative = values < least
+    out = da.copy(deep=False, data=np.where(negative, np.zeros((), da.dtype), values))
+    out.attrs["clipped_negative"] = (
+        f"{int(negative.sum())} values, down to {found.low:.3g}, set to 0"
+    )
     return out, True
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Extent:
+    """Smallest, largest and mean size of the values that are there; NaN of none."""
+
+    low: float
+    high: float
+    size: float
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> _Extent:
+        if values.size == 0:
+            return cls(low=np.nan, high=np.nan, size=np.nan)
+        rows = values.reshape(1) if values.ndim == 0 else values
+        most = max(1, PIECE * len(rows) // values.size)
+        lows, highs, total, count = [], [], 0.0, 0
+        for k in range(0, len(rows), most):  # pieces stay in the cache, and nothing large is made
+            piece = rows[k : k + most]
+            lows.append(np.fmin.reduce(piece, axis=None))
+            highs.append(np.fmax.reduce(piece, axis=None))
+            sizes = np.abs(piece)
+            there = sizes == sizes
+            total += float(np.sum(sizes, where=there, dtype="float64"))
+            count += int(np.count_nonzero(there))
+        low, high = float(np.fmin.reduce(lows)), float(np.fmax.reduce(highs))
+        return cls(low=low, high=high, size=total / count if count else np.nan)
+
+
 def _guard_block(values: np.ndarray, *, name: str, clip: bool, step: str) -> np.ndarray:
-    _raise_out_of_range(values, name, step)
+    _raise_out_of_range(_Extent.of(values), name, step)
     if clip and name in PACKING:
         return np.where(values < 0, np.zeros((), values.dtype), values)
     return values
 
 
-def _raise_out_of_range(values: np.ndarray, name: str, step: str) -> None:
-    finite = values[~np.isnan(values)] if values.dtype.kind == "f" else values
-    if finite.size == 0:
+def _raise_out_of_range(found: _Extent, name: str, step: str) -> None:
+    row, low, high = variable(name), found.low, found.high
+    if np.isnan(low):
         return
-    row = variable(name)
-    low, high = float(finite.min()), float(finite.max())
     most = DAILY_MOST.get(name, row.valid_range[1]) if step == "day" else row.valid_range[1]
     if low >= row.valid_range[0] - PACKING.get(name, 0.0) and high <= most:
         return
@@ -205,14 +233,14 @@ def _raise_out_of_range(values: np.ndarray, name: str, step: str) -> None:
     )
 
 
-def _raise_implausible(da: xr.DataArray, step: str) -> None:
+def _raise_implausible(da: xr.DataArray, found: _Extent, step: str) -> None:
     """Only for a year or more: one month may be dry."""
     name = str(da.name)
     if name not in PLAUSIBLE or da.sizes.get(TIME, 0) < {"month": 12, "day": 365}[step]:
         return
     row, (least, most, mean_most) = variable(name), PLAUSIBLE[name]
-    low, high = float(da.min()), float(da.max())
-    largest, mean = max(abs(low), abs(high)), float(abs(da).mean())
+    low, high, mean = found.low, found.high, found.size
+    largest = max(abs(low), abs(high))
     if step == "day":
         most = most * 1.05
     if np.isnan(mean) or not (0 < largest < least or largest > most or mean > mean_most):
