@@ -18,12 +18,13 @@ ROOT = Path(xpermafrost.__file__).parent
 #: `gis` writes any Dataset and needs no model; it stands high because it is the last step.
 LAYERS = (
     ("errors",),
-    ("_optional", "_files"),
+    ("_optional", "_files", "_memory", "_sun"),
     ("schema", "_checks", "_blocks"),
     (
         "sources",
         "regions",
         "_reduce_kernels",
+        "_year_kernels",
         "_quantile_kernels",
         "_quantile_sorting",
         "_inference_kernels",
@@ -165,6 +166,7 @@ HEAVY = {
     "llvmlite": ("_inference_kernels", "_attention_kernels"),
     "numba": (
         "_reduce_kernels",
+        "_year_kernels",
         "_polygon_kernels",
         "_regrid_kernels",
         "_quantile_kernels",

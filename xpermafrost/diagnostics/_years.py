@@ -173,7 +173,7 @@ def covered(valid: np.ndarray, years: Years, coverage: float) -> np.ndarray:
 
 def mean_of_years(values: np.ndarray, years: Years, coverage: float) -> np.ndarray:
     """Means of years, weighted by the length of months: ``(..., time)`` to ``(..., year)``."""
-    from ._year_kernels import by_year, means
+    from .._year_kernels import by_year, means
 
     out = np.empty((*values.shape[:-1], years.labels.size))
     return by_year(means, values, *years.terms(coverage), out)
@@ -181,7 +181,7 @@ def mean_of_years(values: np.ndarray, years: Years, coverage: float) -> np.ndarr
 
 def max_of_years(values: np.ndarray, years: Years, coverage: float) -> np.ndarray:
     """Maxima of years: ``(..., time)`` to ``(..., year)``."""
-    from ._year_kernels import by_year, maxima
+    from .._year_kernels import by_year, maxima
 
     dtype = np.result_type(values.dtype, "float32")
     out = np.empty((*values.shape[:-1], years.labels.size), dtype)
