@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -110,6 +111,9 @@ def _extrema(da: xr.DataArray) -> tuple[float, float]:
     return float(both["low"]), float(both["high"])
 
 
+XarrayObject = TypeVar("XarrayObject", xr.DataArray, xr.Dataset)
+
+
 def marks_of(obj: xr.DataArray | xr.Dataset) -> dict[str, str]:
     """What must stay with everything made of these data: that they are simulated.
 
@@ -120,6 +124,25 @@ def marks_of(obj: xr.DataArray | xr.Dataset) -> dict[str, str]:
     {'simulated': 'yes'}
     """
     return {"simulated": str(obj.attrs["simulated"])} if "simulated" in obj.attrs else {}
+
+
+def bare(obj: XarrayObject) -> XarrayObject:
+    """``obj`` without attributes, those of coordinates too. Nothing is copied but labels.
+
+    ``drop_attrs`` of xarray copies the values.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> da = xr.DataArray([1.0], {"x": ("x", [0], {"units": "m"})}, attrs={"units": "K"})
+    >>> bare(da).attrs, bare(da)["x"].attrs, da["x"].attrs
+    ({}, {}, {'units': 'm'})
+    """
+    out = obj.copy(deep=False)
+    out.attrs = {}
+    for name in out.variables if isinstance(out, xr.Dataset) else out.coords:
+        out[name].attrs = {}
+    return out
 
 
 #: Days in the year of the calendars in which all years are of the same length.

@@ -167,10 +167,9 @@ def prepare(
     )
     if norms is not None:
         scaler = scaler.assign({name: norms[name].variable for name in NORMS})
-    scaler = scaler.assign(
-        feature_min=raw.sel(period).groupby("time.month").min(TIME),
-        feature_max=raw.sel(period).groupby("time.month").max(TIME),
-    )
+    months = raw.sel(period).groupby("time.month")
+    hull = {"feature_min": months.min(TIME), "feature_max": months.max(TIME)}
+    scaler = xr.merge([scaler, hull], join="exact", compat="override", combine_attrs="override")
     windows = make_windows(scale_features(raw, scaler), spec)
     scaled = scale_target(target, scaler).transpose(*places, TIME, LAYER)
     values = scaled.values.reshape(-1, *scaled.shape[-2:]).astype("float32")

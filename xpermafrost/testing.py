@@ -169,7 +169,7 @@ def gridded(
         }
     # no more than what clouds let through at that latitude, or the file of it would be refused
     most = (0.7 * top_of_atmosphere(grid["time"], grid["lat"], months=True)).astype("float32")
-    grid["rsds"] = np.minimum(grid["rsds"], most).assign_attrs(VARIABLES["rsds"].attrs)
+    grid["rsds"] = grid["rsds"].where(grid["rsds"] < most, most)
     return grid.transpose("lat", "lon", "layer", "time", "bnds")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from .._checks import bare
 from ..errors import DataError, TimeAxisError
 from ..schema import TIME
 from ._profile import SOIL, Temperature, celsius, describe, flags
@@ -236,7 +237,7 @@ def zero_curtain_error(
             gap=gap,
             year=year,
             coverage=coverage,
-        )["zero_curtain_total"].drop_attrs()
+        )["zero_curtain_total"].pipe(bare)
         for da in both
     )
     table = {
