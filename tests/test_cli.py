@@ -381,6 +381,10 @@ def test_a_refusal_is_one_line(argv, message, here, capsys):
             "--members is for what is trained here",
         ),
         (
+            ["project", *REFERENCE, *SCENARIOS, "--model", "ridge", "--members", "3"],
+            "--members is for networks; ridge is a baseline",
+        ),
+        (
             ["project", *REFERENCE, *SCENARIOS, "esm_rcp26.nc", "--model", "ridge"],
             "name all of them",
         ),

@@ -383,11 +383,16 @@ def _period(options: Options, name: str) -> Any:
 
 def _refuse_idle(options: Options, models: Sequence[str] | None, names: Sequence[str]) -> None:
     """No option is taken in silence that would do nothing."""
-    if not models or not all(map(_is_saved, models)):
+    from .baselines import BASELINES
+
+    given = [name for name in names if getattr(options, name) is not None]
+    if not models or not given:
         return
-    for name in names:
-        if getattr(options, name) is not None:
-            options.usage.error(f"--{name} is for what is trained here; {models[0]} is saved")
+    if all(map(_is_saved, models)):
+        options.usage.error(f"--{given[0]} is for what is trained here; {models[0]} is saved")
+    if all(model in BASELINES for model in models) and given != ["train"]:
+        name = next(name for name in given if name != "train")
+        options.usage.error(f"--{name} is for networks; {models[0]} is a baseline")
 
 
 _COMMANDS = {
