@@ -58,6 +58,17 @@ def world_gru(_world, quick):
     return fit(_world, "gru", config=quick, options=TINY, jobs=1, progress=False)
 
 
+@pytest.fixture(autouse=True)
+def own_models():
+    """Networks that a test registers are forgotten after it."""
+    from xpermafrost.models import MODELS
+
+    before = dict(MODELS)
+    yield
+    MODELS.clear()
+    MODELS.update(before)
+
+
 @pytest.fixture
 def unchanged():
     """``with unchanged(ds): ...`` fails where the block writes to ``ds``."""

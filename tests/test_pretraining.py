@@ -194,17 +194,14 @@ def test_a_network_is_the_same_beside_others():
             return self.head(x[:, -1])
 
     ds = canonical(years=4)
-    try:
-        both = fit_many(ds, [Own, "tcn"])
-        assert [m.info["pretrain"] is None for m in both] == [True, False]
-        alone = xp.fit(ds, "tcn")
-        xr.testing.assert_identical(both[1].predict(ds), alone.predict(ds))
-        with pytest.raises(DataError, match=r"location embedding.*pretrain=None"):
-            xp.fit(ds, Own, pretrain="column")
-        with pytest.raises(DataError, match="can hide its places"):
-            xp.fit(ds, Own, places="any", config=SHORT)
-    finally:
-        MODELS.pop("own", None)
+    both = fit_many(ds, [Own, "tcn"])
+    assert [m.info["pretrain"] is None for m in both] == [True, False]
+    alone = xp.fit(ds, "tcn")
+    xr.testing.assert_identical(both[1].predict(ds), alone.predict(ds))
+    with pytest.raises(DataError, match=r"location embedding.*pretrain=None"):
+        xp.fit(ds, Own, pretrain="column")
+    with pytest.raises(DataError, match="can hide its places"):
+        xp.fit(ds, Own, places="any", config=SHORT)
 
 
 def test_seeds_and_members():

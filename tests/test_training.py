@@ -11,7 +11,6 @@ from xpermafrost import testing
 from xpermafrost.errors import DataError, LeakageError, ModelMismatchError
 from xpermafrost.features import build_features
 from xpermafrost.fitted import load_model
-from xpermafrost.models import MODELS
 from xpermafrost.preparation import prepare, training_period
 from xpermafrost.schema import layer_coords
 from xpermafrost.training import TrainingConfig, fit, fit_many
@@ -20,15 +19,6 @@ from xpermafrost.windows import WindowSpec
 TINY = {"hidden": 8}
 SMALL = {"options": TINY, "jobs": 1, "progress": False}
 TRAIN = ("2001", "2006")
-
-
-@pytest.fixture
-def own_models():
-    """Networks registered by a test are forgotten after it."""
-    before = dict(MODELS)
-    yield
-    MODELS.clear()
-    MODELS.update(before)
 
 
 def weights(model):
@@ -297,7 +287,7 @@ def test_stations_and_grids(quick):
     )
 
 
-def test_a_network_of_ones_own_trains_in_processes_and_reloads(ds, quick, own_models, tmp_path):
+def test_a_network_of_ones_own_trains_in_processes_and_reloads(ds, quick, tmp_path):
     class Level(torch.nn.Module):
         def __init__(self, n_features, n_locations, n_layers):
             super().__init__()
@@ -312,7 +302,7 @@ def test_a_network_of_ones_own_trains_in_processes_and_reloads(ds, quick, own_mo
     xr.testing.assert_identical(load_model(tmp_path / "own.xpm").predict(ds), model.predict(ds))
 
 
-def test_a_network_defined_anew_is_the_one_that_is_trained(ds, quick, own_models):
+def test_a_network_defined_anew_is_the_one_that_is_trained(ds, quick):
     """A notebook's cell that is run again: the class has the name of the one before."""
 
     def made(level):
