@@ -124,7 +124,7 @@ def _stage(method: str) -> Stage:
         make=lambda scale: _work(method, (3012, max(1, round(60 * scale)), 120)),
         quick=0.05,
         tiny=0.01,
-        growth=0.125 if method == "qdm" else None,
+        growth=0.125,
     )
 
 

@@ -176,7 +176,25 @@ def _stage(name: str) -> Stage:
     )
 
 
-STAGES = (_stage("gru"), _stage("tcn"))
+def _many(scale: float) -> Work:
+    """More windows of every band, each against 100 background windows."""
+    ds, models = _study()
+    windows = max(1, round(160 * scale))
+    return Work(
+        size=f"{ds.sizes['band']} bands, {windows} windows each, 100 background windows, 4 layers",
+        ours={
+            "xpermafrost explain": lambda: xp.explain(
+                models["gru"], ds, windows=windows, background_size=100
+            )
+        },
+    )
+
+
+STAGES = (
+    _stage("gru"),
+    _stage("tcn"),
+    Stage(name="explain, windows", make=_many, quick=1 / 16, tiny=1 / 160, growth=1 / 16),
+)
 
 
 class Study:

@@ -164,7 +164,7 @@ def _stage(kind: str) -> Stage:
         make=lambda scale: _work(kind, scale),
         quick=0.0625,
         tiny=0.05,
-        growth=0.125 if kind != "space" else None,
+        growth=0.125,
     )
 
 

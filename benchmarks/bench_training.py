@@ -19,6 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import xpermafrost as xp
+from xpermafrost import testing
 from xpermafrost.experiment import reference_of
 from xpermafrost.models import MODELS, build_model
 from xpermafrost.preparation import Prepared, prepare
@@ -192,6 +193,23 @@ def _work(names: Sequence[str], epochs: int) -> Work:
     )
 
 
+def _places(scale: float) -> Work:
+    """An epoch of a GRU for any place, on more and more places."""
+    places = max(2, round(320 * scale))
+    few = testing.canonical(years=23, locations=range(6), dim="station")
+    ds = few.isel(station=np.arange(places) % 6).assign_coords(station=np.arange(places))
+    config = TrainingConfig(epochs=1)
+
+    def ours() -> None:
+        fit_many(*(ds, ["gru"]), config=config, places="any", pretrain=None, jobs=1, progress=False)
+
+    months = ds.sizes["time"]
+    return Work(
+        size=f"{places} places x {months} months, one epoch, preparation included",
+        ours={"xpermafrost fit": ours},
+    )
+
+
 #: Ten epochs are the whole: time is proportional to them.
 STAGES = (
     Stage(
@@ -204,6 +222,7 @@ STAGES = (
         make=lambda scale: _work(list(MODELS), max(1, round(10 * scale))),
         quick=0.1,
     ),
+    Stage(name="train, places", make=_places, quick=0.1, tiny=0.01, growth=1 / 16),
 )
 
 

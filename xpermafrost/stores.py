@@ -269,12 +269,25 @@ def _group(
     folder: Path,
     target: Path,
 ) -> None:
+    """Some blocks together; if that fails, each has another chance, and is told from the others."""
     try:
         _compute(ds, names, some, folder)
+        return
     except OSError:
         raise
     except Exception:
-        _one_by_one(ds, names, some, folder, target)
+        left = [one for one in some if not (folder / "done" / str(one[0])).exists()]
+    for number, region in left:
+        try:
+            _compute(ds, names, [(number, region)], folder)
+        except OSError:
+            raise
+        except Exception as error:
+            where = span_of(ds.isel(region), tuple(region))
+            raise DataError(
+                f"the block {where} of {str(target)!r} cannot be computed: "
+                f"{type(error).__name__}: {error}{_hint(error, ds)}"
+            ) from error
 
 
 def _as_many_as_fit(each: int, ds: xr.Dataset, target: Path) -> AbstractContextManager[object]:
@@ -323,29 +336,6 @@ def _check_workers(ds: xr.Dataset, names: list[Hashable]) -> None:
             f"alone is {block / 1e9:.2g} GB. Fewer workers, Client(n_workers=..., "
             f"threads_per_worker=1), or smaller blocks, {_smaller(ds, least / block / 4)}."
         )
-
-
-def _one_by_one(
-    ds: xr.Dataset,
-    names: list[Hashable],
-    some: Sequence[tuple[int, Region]],
-    folder: Path,
-    target: Path,
-) -> None:
-    """The blocks of a group that failed: each has another chance, and is told from the others."""
-    for number, region in some:
-        if (folder / "done" / str(number)).exists():
-            continue
-        try:
-            _compute(ds, names, [(number, region)], folder)
-        except OSError:
-            raise
-        except Exception as error:
-            where = span_of(ds.isel(region), tuple(region))
-            raise DataError(
-                f"the block {where} of {str(target)!r} cannot be computed: "
-                f"{type(error).__name__}: {error}{_hint(error, ds)}"
-            ) from error
 
 
 def _hint(error: Exception, ds: xr.Dataset) -> str:
