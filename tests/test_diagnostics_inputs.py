@@ -183,6 +183,36 @@ def test_years_in_one_pass_are_those_of_numpy(name, order):
         np.testing.assert_allclose(found[..., k], np.where(enough, wanted, np.nan), rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "f2", "longdouble", "i4", "i2"])
+def test_years_of_every_kind_of_number(dtype):
+    ds = daily()
+    whole = ds["tas"].round().astype("f8")
+    for call in (dg.mean_annual_air_temperature, lambda da: dg.degree_days(da, kind="thawing")):
+        found = call(whole.astype(dtype).assign_attrs(ds["tas"].attrs))
+        np.testing.assert_allclose(found, call(whole.assign_attrs(ds["tas"].attrs)), rtol=2e-3)
+
+
+def test_pieces_are_cut_where_all_arrays_are():
+    """Two arrays, one without the first dimension: cut together they would be mixed up."""
+    rng = np.random.default_rng(0)
+    time = xr.date_range("2001-01", periods=24, freq="MS", use_cftime=False)
+    coords = {"time": time}
+    a = xr.DataArray(rng.random((4, 4, 24)), coords, ("lat", "lon", "time"))
+    b = xr.DataArray(rng.random((4, 24)), coords, ("lon", "time"))
+    years = _years.years_of(a, "calendar", step="test")
+
+    def product(one, two):
+        return _years.mean_of_years(one * two, years, 0.9)
+
+    (whole,) = _years.over_years(product, [a, b], years=years)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_years, "PIECE", 50)
+        (cut,) = _years.over_years(product, [a, b], years=years)
+    xr.testing.assert_identical(cut, whole)
+    np.testing.assert_allclose(whole[2, 1, 0], np.average(
+        (a * b)[2, 1, :12], weights=time[:12].days_in_month))  # fmt: skip
+
+
 @pytest.mark.filterwarnings("ignore::xpermafrost.errors.PermafrostWarning")
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_pieces_give_what_the_whole_gives(call, monkeypatch):

@@ -221,6 +221,30 @@ def test_large_data_go_to_the_file_in_pieces(compression, tmp_path, monkeypatch)
         xr.testing.assert_identical(from_cf(back)["tas"].load(), whole)
 
 
+@pytest.mark.parametrize("kind", [object, "U4", "S4", "i4", "bool", "M8[ns]"])
+def test_large_data_of_every_kind(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("xpermafrost.gis.PIECE", 100)
+    values = np.full((20, 30), "ab") if kind in (object, "U4", "S4") else np.ones((20, 30))
+    ds = xr.Dataset({"v": (("lat", "lon"), values.astype(kind))})
+    ds = ds.assign_coords(lat=np.linspace(60, 61, 20), lon=np.linspace(0, 1, 30))
+    path = to_netcdf(ds.assign(n=1.0), tmp_path / "a.nc")
+    with xr.open_dataset(path) as back:
+        found = from_cf(back)["v"].values
+    np.testing.assert_array_equal(found.astype(str), ds["v"].values.astype(str))
+
+
+@pytest.mark.parametrize("scheduler", ["processes", "synchronous"])
+def test_large_data_in_memory_are_written_here(scheduler, tmp_path, monkeypatch):
+    """Whatever scheduler is set: they are not sent to its workers."""
+    monkeypatch.setattr("xpermafrost.gis.PIECE", 1000)
+    ds = testing.gridded(years=3)[["tas"]]
+    with dask.config.set(scheduler=scheduler):
+        path = to_netcdf(ds, tmp_path / "a.nc")
+        assert dask.config.get("scheduler") == scheduler
+    with xr.open_dataset(path) as back:
+        xr.testing.assert_identical(from_cf(back)["tas"].load(), ds["tas"])
+
+
 def test_never_overwritten_unasked_never_half_written(tmp_path):
     path = tmp_path / "out.nc"
     to_netcdf(bands(), path)

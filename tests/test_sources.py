@@ -376,6 +376,40 @@ def test_plausibility_is_judged_on_a_sample_of_many_places(monkeypatch):
             _plausible.check(wet, step="month", names={"pr"})
 
 
+@pytest.mark.parametrize("layout", ["narrow", "few", "sparse", "curvilinear"])
+def test_a_sample_of_places_is_of_those_with_data(layout):
+    """400 W m-2 all year round in 65 degN is refused however the places with data lie."""
+    time = pd.date_range("2001-01", periods=24, freq="MS")
+    shape = {"narrow": (1, 20_000)}.get(layout, (300, 300))
+    sun = np.full((24, *shape), 400.0, "f4")
+    there = np.ones(shape, bool)
+    if layout == "few":
+        there[:] = False
+        there[151:154, 151:154] = True
+    elif layout == "sparse":
+        there[:] = False
+        there[1::4, 3::4] = True
+    sun[:, ~there] = np.nan
+    lat, lon = np.linspace(64.9, 65.1, shape[0]), np.linspace(0, 100, shape[1])
+    if layout == "curvilinear":
+        coords = {"lat": (("y", "x"), np.broadcast_to(lat[:, None], shape)),
+                  "lon": (("y", "x"), np.broadcast_to(lon, shape))}  # fmt: skip
+        raw = xr.Dataset({"rsds": (("time", "y", "x"), sun)}, coords)
+    else:
+        raw = xr.Dataset({"rsds": (("time", "lat", "lon"), sun)}, {"lat": lat, "lon": lon})
+    raw["rsds"].attrs["units"] = "W m-2"
+    with pytest.raises(SourceError, match="exceeds the sunlight above the atmosphere"):
+        standardize(raw.assign_coords(time=time))
+
+
+def test_single_numbers_are_converted():
+    time = pd.date_range("2001-01", periods=24, freq="MS")
+    tas = xr.DataArray(np.linspace(-20.0, 10.0, 24), {"time": time}, ("time",))
+    raw = xr.Dataset({"tas": tas.assign_attrs(units="degC"), "sftlf": ((), 0.8, {"units": "1"})})
+    assert float(standardize(raw)["sftlf"]) == 80.0
+    np.testing.assert_allclose(standardize(raw[["tas"]].isel(time=0))["tas"], 253.15)
+
+
 @pytest.mark.parametrize("shape", [(), (7,), (5, 4), (3, 0)])
 def test_extent_in_pieces(shape, monkeypatch):
     from xpermafrost.sources import _guards

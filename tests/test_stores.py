@@ -240,6 +240,20 @@ def test_fewer_blocks_at_a_time_where_memory_is_short(tmp_path, monkeypatch):
     assert read(path).equals(field().compute())
 
 
+@pytest.mark.parametrize("key", ["scheduler", "pool"])
+def test_threads_of_ones_own_are_counted_and_kept_few(tmp_path, monkeypatch, key):
+    from concurrent.futures import ThreadPoolExecutor
+
+    da, most = counting(field(), size=8_000)
+    monkeypatch.setattr(stores, "fitting", lambda each: 2)
+    with ThreadPoolExecutor(6) as pool, dask.config.set({key: pool}):
+        with pytest.warns(PermafrostWarning, match=r"6 threads would take .* 2 at a time"):
+            stores.to_zarr(da, tmp_path / "a.zarr")
+        assert max(most) == 2
+        monkeypatch.setattr(stores, "fitting", lambda each: 6)
+        stores.to_zarr(da, tmp_path / "b.zarr")
+
+
 def test_all_threads_work_where_memory_is_not(tmp_path):
     da, most = counting(field(), size=8_000)
     with dask.config.set(scheduler="threads", num_workers=4):

@@ -305,7 +305,7 @@ def test_a_network_of_ones_own_trains_in_processes_and_reloads(ds, quick, tmp_pa
 def test_a_network_defined_anew_is_the_one_that_is_trained(ds, quick):
     """A notebook's cell that is run again: the class has the name of the one before."""
 
-    def made(level):
+    def made(level, name):
         class Level(torch.nn.Module):
             def __init__(self, n_features, n_locations, n_layers):
                 super().__init__()
@@ -314,14 +314,20 @@ def test_a_network_defined_anew_is_the_one_that_is_trained(ds, quick):
             def forward(self, x, location):
                 return 0 * self.line(x[:, 0]) + level
 
+        Level.__qualname__ = name
         return Level
 
+    with pytest.raises(DataError, match="two networks are called 'level'"):
+        fit_many(ds, [made(0.0, "Level"), made(1.0, "Level")], config=quick, progress=False)
     for level in (0.0, 1.0):
-        model = fit(ds, made(level), config=quick, progress=False)
+        model = fit(ds, made(level, "Level"), config=quick, progress=False)
         (net,) = model.nets
         x = torch.zeros(1, 24, net.line.in_features)
         assert float(net(x, torch.zeros(1).long())[0, 0]) == level
 
+    # of another place in the code, so another network: which one a saved model means is not known
+    with pytest.raises(DataError, match="a model named 'level' is registered already"):
+        fit(ds, made(2.0, "other.<locals>.Level"), config=quick, progress=False)
     with pytest.raises(DataError, match="a model named 'gru' is registered already"):
         fit(ds, type("GRU", (torch.nn.Module,), {}), config=quick, progress=False)
 

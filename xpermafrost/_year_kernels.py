@@ -71,6 +71,8 @@ def by_year(
     out: np.ndarray,
 ) -> np.ndarray:
     """Run a kernel from ``values (..., time)`` into ``out (..., year)``, whatever their strides."""
+    known = values.dtype.isnative and values.dtype.itemsize <= 8 and values.dtype != np.float16
+    values = values if known else values.astype("float64")
     flat, there = (_time_first(array) for array in (values, out))
     if np.may_share_memory(flat, values) and np.may_share_memory(there, out):
         kernel(flat, edges, weights, least, there)

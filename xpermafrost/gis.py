@@ -203,22 +203,28 @@ def to_netcdf(
     ...     to_netcdf(ds, folder + "/snow.nc").name
     'snow.nc'
     """
+    import dask
+
     choose("compression", compression, _COMPRESSIONS)
-    ds = _in_pieces(to_cf(obj))
+    ds = to_cf(obj)
+    in_memory = all(variable.chunks is None for variable in ds.variables.values())
+    ds = _in_pieces(ds) if in_memory else ds
     ds.attrs["history"] = with_line(ds.attrs.get("history"), f"to_netcdf({Path(path).name!r})")
     for name, variable in ds.variables.items():
         if compression == "zlib" and variable.ndim and variable.dtype.kind in "fiu":
             ds[name].encoding.update(zlib=True, complevel=4, shuffle=True)
         if variable.chunks and variable.ndim:
             ds[name].encoding["chunksizes"] = tuple(max(sizes) for sizes in variable.chunks)
-    with atomic_path(path, overwrite=overwrite) as temporary, _shown(progress):
+    # what is in memory here is not sent to the workers of a cluster
+    here = dask.config.set(scheduler="threads") if in_memory else nullcontext()
+    with atomic_path(path, overwrite=overwrite) as temporary, _shown(progress), here:
         ds.to_netcdf(temporary, engine="netcdf4", format="NETCDF4")
     return Path(path)
 
 
 def _in_pieces(ds: xr.Dataset) -> xr.Dataset:
-    """Large variables in memory as chunks of the file: they are turned and filled one by one."""
-    large = [n for n, da in ds.data_vars.items() if da.chunks is None and da.nbytes > PIECE]
+    """Large variables as chunks of the file, which are turned and filled one by one."""
+    large = [n for n, da in ds.data_vars.items() if da.nbytes > PIECE and da.dtype.kind in "fiubmM"]
     return ds.assign({name: _pieces_of(ds[name].variable) for name in large})
 
 

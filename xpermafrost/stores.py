@@ -304,7 +304,7 @@ def _as_many_as_fit(each: int, ds: xr.Dataset, target: Path) -> AbstractContextM
         PermafrostWarning,
         stacklevel=4,
     )
-    return dask.config.set(num_workers=fit, pool=None)
+    return dask.config.set(scheduler="threads", num_workers=fit, pool=None)
 
 
 def _smaller(ds: xr.Dataset, part: float) -> str:
@@ -389,6 +389,9 @@ def _threads() -> int:
     client = _client()
     if client is not None:
         return sum(client.nthreads().values())
+    for pool in (dask.config.get("scheduler", None), dask.config.get("pool", None)):
+        if hasattr(pool, "_max_workers"):  # an executor
+            return int(pool._max_workers)
     if dask.base.get_scheduler() in (dask.get, dask.local.get_sync):
         return 1
     return int(dask.config.get("num_workers", None) or dask.system.CPU_COUNT)

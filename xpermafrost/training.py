@@ -182,6 +182,9 @@ def fit_many(
 ) -> list[FittedModel]:
     """Train several networks on the same windows, side by side; parameters as :func:`fit`."""
     names = [_register(model) for model in models]
+    for name, model in zip(names, models, strict=True):
+        if not isinstance(model, str) and MODELS[name] is not model:
+            raise DataError(f"two networks are called {name!r}: give one of them another name.")
     choose("places", places, ("own", "any"))
     ds = reference_of(ds, every=step)
     asked = _Asked(
@@ -211,7 +214,7 @@ def fit_many(
         for name, lessons in first.items()
         if lessons is not None
     }
-    rest = [name for name in names if name not in made]
+    rest = [name for name in dict.fromkeys(names) if name not in made]
     if rest:
         made.update(zip(rest, _train(ds, asked, dict.fromkeys(rest)), strict=True))
     return [made[name] for name in names]
@@ -378,10 +381,9 @@ def _register(model: str | type[nn.Module]) -> str:
     name = model.__name__.lower()
     before = MODELS.get(name)
     # a class that is defined anew, in a notebook's cell run again, replaces what it was
-    if (getattr(before, "__module__", ""), getattr(before, "__qualname__", "")) == (
-        model.__module__,
-        model.__qualname__,
-    ):
+    here = (model.__module__, model.__qualname__)
+    was = (getattr(before, "__module__", ""), getattr(before, "__qualname__", ""))
+    if here == was and "<locals>" not in model.__qualname__:
         MODELS.pop(name)
     register_model(name, model)
     return name

@@ -183,7 +183,8 @@ def max_of_years(values: np.ndarray, years: Years, coverage: float) -> np.ndarra
     """Maxima of years: ``(..., time)`` to ``(..., year)``."""
     from .._year_kernels import by_year, maxima
 
-    dtype = np.result_type(values.dtype, "float32")
+    single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
+    dtype = "float32" if single else "float64"
     out = np.empty((*values.shape[:-1], years.labels.size), dtype)
     return by_year(maxima, values, *years.terms(coverage), out)
 
@@ -205,7 +206,7 @@ def over_years(
 
     def in_pieces(*parts: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
         first = parts[0]
-        alike = all(part.shape[:1] == first.shape[:1] for part in parts)
+        alike = len({(part.ndim, len(part)) for part in parts}) == 1
         if first.ndim <= len(core) or not alike or first.size <= PIECE:
             return kernel(*parts)
         most = max(1, PIECE * len(first) // first.size)

@@ -29,7 +29,7 @@ def convert(da: xr.DataArray, found: Match, days: xr.DataArray | None) -> xr.Dat
             )
         out = out / days.astype(out.dtype)
     # in order again where latitudes were turned around; nothing is copied otherwise
-    data = np.ascontiguousarray(out.data) if isinstance(out.data, np.ndarray) else out.data
+    data = np.asarray(out.data, order="C") if isinstance(out.data, np.ndarray) else out.data
     # arithmetic may carry the old attributes along; packing of the old values must not survive
     plain = xr.Variable(out.dims, data, _attrs(da, found, row))
     return xr.DataArray(plain, out.coords, name=row.name)

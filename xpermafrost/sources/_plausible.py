@@ -68,17 +68,39 @@ def check(ds: xr.Dataset, *, step: str, names: set[str]) -> None:
 
 
 def _some_places(fields: Fields) -> Fields:
-    """An even sample of the places, enough for means and shares; of all fields the same ones."""
-    sizes = {d: n for da in fields.values() for d, n in da.sizes.items() if d != TIME}
-    across = [d for d in ("lat", "lon", "y", "x", "rlat", "rlon") if d in sizes]
-    many = math.prod(sizes[d] for d in across)
-    if not across or many <= ENOUGH_PLACES:
+    """An even sample of the places with most data, enough for means and shares over all.
+
+    All fields are of the same places. Those of few places are returned as they are, and where
+    the sample has nothing of a field, all of them are.
+    """
+    across = [d for d in ("lat", "lon", "y", "x", "rlat", "rlon") if _has(fields, d)]
+    grids = [da for da in fields.values() if set(across) <= set(da.dims)]
+    if not across or not grids:
         return fields
-    every = math.ceil((many / ENOUGH_PLACES) ** (1 / len(across)))
-    picks = {d: slice(every // 2, None, every) for d in across}
-    return {
+    shape = [grids[0].sizes[d] for d in across]
+    if math.prod(shape) <= ENOUGH_PLACES:
+        return fields
+    there = np.sum([_seen(da, across) for da in grids], axis=0).ravel()
+    best = np.flatnonzero(there == there.max())
+    chosen = best[np.linspace(0, best.size - 1, min(best.size, ENOUGH_PLACES)).astype(int)]
+    at = dict(zip(across, np.unravel_index(chosen, shape), strict=True))
+    picks = {d: xr.DataArray(index, dims="place") for d, index in at.items()}
+    some = {
         n: da.isel({d: k for d, k in picks.items() if d in da.dims}) for n, da in fields.items()
     }
+    blind = [n for n in fields if not some[n].notnull().any() and fields[n].notnull().any()]
+    return fields if blind else some
+
+
+def _has(fields: Fields, dim: str) -> bool:
+    return any(dim in da.dims for da in fields.values())
+
+
+def _seen(da: xr.DataArray, across: list[str]) -> np.ndarray:
+    """Whether there are data at each place, at a dozen times."""
+    some = da.isel({TIME: slice(None, None, max(1, da.sizes[TIME] // 12))})
+    there = some.notnull().any([d for d in some.dims if d not in across])
+    return there.transpose(*across).values
 
 
 def open_sea(ds: xr.Dataset) -> str:
