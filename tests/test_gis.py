@@ -221,7 +221,7 @@ def test_large_data_go_to_the_file_in_pieces(compression, tmp_path, monkeypatch)
         xr.testing.assert_identical(from_cf(back)["tas"].load(), whole)
 
 
-@pytest.mark.parametrize("kind", [object, "U4", "S4", "i4", "bool", "M8[ns]"])
+@pytest.mark.parametrize("kind", [object, "U4", "S4", "i4", "bool", "M8[D]"])
 def test_large_data_of_every_kind(kind, tmp_path, monkeypatch):
     monkeypatch.setattr("xpermafrost.gis.PIECE", 100)
     values = np.full((20, 30), "ab") if kind in (object, "U4", "S4") else np.ones((20, 30))
@@ -229,8 +229,8 @@ def test_large_data_of_every_kind(kind, tmp_path, monkeypatch):
     ds = ds.assign_coords(lat=np.linspace(60, 61, 20), lon=np.linspace(0, 1, 30))
     path = to_netcdf(ds.assign(n=1.0), tmp_path / "a.nc")
     with xr.open_dataset(path) as back:
-        found = from_cf(back)["v"].values
-    np.testing.assert_array_equal(found.astype(str), ds["v"].values.astype(str))
+        found = from_cf(back)["v"]
+    np.testing.assert_array_equal(found.astype(ds["v"].dtype), ds["v"])
 
 
 @pytest.mark.parametrize("scheduler", ["processes", "synchronous"])
