@@ -15,12 +15,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+
+from xpermafrost._memory import Peak
 
 #: Land pixels north of 60 degN or so, at 0.1 degree.
 ARCTIC = 250_000
@@ -103,29 +104,6 @@ def forcing(pixels: int) -> xr.Dataset:
     )
 
 
-class Peak:
-    """Largest resident memory of this process while the block runs."""
-
-    def __enter__(self) -> Peak:
-        import psutil
-
-        self.bytes, self._stop = 0, threading.Event()
-        process = psutil.Process()
-
-        def watch() -> None:
-            while not self._stop.is_set():
-                self.bytes = max(self.bytes, process.memory_info().rss)
-                time.sleep(0.02)
-
-        self._thread = threading.Thread(target=watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-
 def one(name: str, pixels: int, threads: int) -> dict[str, float]:
     """Fit on a few places, then project and write so many pixels."""
     import dask
@@ -166,7 +144,7 @@ def one(name: str, pixels: int, threads: int) -> dict[str, float]:
         "wall": wall,
         "cpu": cpu,
         "windows_s": windows / wall,
-        "peak": peak.bytes,
+        "peak": peak.most,
         "stored": stored,
     }
 

@@ -17,7 +17,14 @@ import xarray as xr
 
 from . import __version__
 from ._block_reading import Box, ahead, boxes, feature_count, place_bytes
-from ._checks import bare, check_range, check_steps, check_units, require_variables, step_name
+from ._checks import (
+    check_range,
+    check_steps,
+    check_units,
+    require_variables,
+    step_name,
+    without_attrs,
+)
 from .climatology import climatology, usual
 from .errors import DimensionError
 from .features import build_features, feature_statistics, needed_variables
@@ -246,7 +253,7 @@ def _unstacked(own: xr.Dataset, ds: xr.Dataset, places: tuple[str, ...]) -> xr.D
         full[own[CELL].values] = da.transpose(CELL, *rest).values
         out[name] = ((*places, *rest), full.reshape(*shape, *full.shape[1:]))
     coords = {n: c for n, c in own.coords.items() if CELL not in c.dims}
-    return xr.Dataset(out, coords={**{d: ds[d] for d in places}, **coords}).pipe(bare)
+    return xr.Dataset(out, coords={**{d: ds[d] for d in places}, **coords}).pipe(without_attrs)
 
 
 @dataclass
@@ -343,7 +350,7 @@ class _FirstPass:
             name: da if CELL in da.dims else da.expand_dims({CELL: raw[CELL]})
             for name, da in statistics.data_vars.items()
         }
-        self.parts.append(xr.Dataset(each).assign(own).pipe(bare))
+        self.parts.append(xr.Dataset(each).assign(own).pipe(without_attrs))
         windows = make_windows(raw, self.spec)
         values = tsl.transpose(CELL, TIME, LAYER).values[windows.location, windows.end]
         numbers = split_windows(raw[TIME], windows, values, self.period, self.validation_years)
@@ -397,7 +404,7 @@ class _FirstPass:
             out = out.assign({name: norms[name].variable for name in NORMS})
         own = _unstacked(self.by_place()[[_COURSE, _LOW, _HIGH]], self.ds, places)
         out = out.merge(own.rename({_COURSE: "climatology"}), compat="override")
-        return out.pipe(bare).assign_attrs(transform=self.transform)
+        return out.pipe(without_attrs).assign_attrs(transform=self.transform)
 
     def told(self, units: Sequence[Unit]) -> dict[str, Any]:
         start, end = (step_name(stamp, self.spec.step) for stamp in self.period)

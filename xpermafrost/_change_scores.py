@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ._checks import bare
+from ._checks import without_attrs
 from .ensembles import annual_means
 from .global_warming import at_warming_levels
 from .schema import LAYER, MEMBER, SCENARIO, TIME, location_dims, name_axis
@@ -84,7 +84,7 @@ def change_scores(
 
 
 def _side_by_side(parts: Sequence[xr.DataArray], labels: Any) -> xr.DataArray:
-    return xr.concat([p.pipe(bare) for p in parts], dim=labels, join="outer", **_JOIN)
+    return xr.concat([p.pipe(without_attrs) for p in parts], dim=labels, join="outer", **_JOIN)
 
 
 def _ensemble(run: xr.DataArray) -> xr.DataArray:

@@ -126,7 +126,7 @@ def marks_of(obj: xr.DataArray | xr.Dataset) -> dict[str, str]:
     return {"simulated": str(obj.attrs["simulated"])} if "simulated" in obj.attrs else {}
 
 
-def bare(obj: XarrayObject) -> XarrayObject:
+def without_attrs(obj: XarrayObject) -> XarrayObject:
     """``obj`` without attributes, those of coordinates too. Nothing is copied but labels.
 
     ``drop_attrs`` of xarray copies the values.
@@ -135,7 +135,7 @@ def bare(obj: XarrayObject) -> XarrayObject:
     --------
     >>> import xarray as xr
     >>> da = xr.DataArray([1.0], {"x": ("x", [0], {"units": "m"})}, attrs={"units": "K"})
-    >>> bare(da).attrs, bare(da)["x"].attrs, da["x"].attrs
+    >>> without_attrs(da).attrs, without_attrs(da)["x"].attrs, da["x"].attrs
     ({}, {}, {'units': 'm'})
     """
     out = obj.copy(deep=False)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ._checks import bare, require_variables, step_name
+from ._checks import require_variables, step_name, without_attrs
 from .climatology import climatology, usual
 from .errors import MissingVariableError
 from .schema import LAYER, STEPS, TIME, VARIABLES, layer_bounds, location_dims
@@ -119,5 +119,5 @@ def run_column(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
             average="month" if spec.step == "month" else "step",
             spin_up=SpinUp(years=years, cycles=30, tolerance=0.05),
         )
-        answers.append(run["tsl"].pipe(bare))
+        answers.append(run["tsl"].pipe(without_attrs))
     return answers[0].fillna(answers[1]).assign_coords(state["layers"])

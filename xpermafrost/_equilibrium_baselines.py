@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ._checks import bare, check_monthly, require_variables
+from ._checks import check_monthly, require_variables, without_attrs
 from .schema import FREEZING_POINT, LAYER, TIME, location_dims
 from .windows import WindowSpec
 
@@ -92,7 +92,7 @@ def training_data(
     ds: xr.Dataset, names: tuple[str, ...], period: slice
 ) -> tuple[xr.Dataset, xr.DataArray]:
     """Forcing up to the end of training, and soil ``(..., layer, time)`` [degC] of training."""
-    forcing = ds[list(names)].sel({TIME: slice(None, period.stop)}).compute().pipe(bare)
+    forcing = ds[list(names)].sel({TIME: slice(None, period.stop)}).compute().pipe(without_attrs)
     soil = ds["tsl"].sel({TIME: period}).compute().drop_attrs(deep=False) - FREEZING_POINT
     return forcing, soil.transpose(*location_dims(soil), LAYER, TIME)
 
@@ -144,7 +144,7 @@ def _learn(ds: xr.Dataset, names: tuple[str, ...], drivers: Drivers, period: sli
 
 def _run(state: State, drivers: Drivers, ds: xr.Dataset) -> xr.DataArray:
     require_variables(ds, state["names"], step="the equilibrium baseline")
-    forcing = ds[list(state["names"])].compute().pipe(bare)
+    forcing = ds[list(state["names"])].compute().pipe(without_attrs)
     picks = {d: ds[d] for d in location_dims(state["numbers"]) if d != "driver"}
     x = xr.concat(drivers(forcing), dim="driver")
     mean = (x * state["numbers"].sel(picks)).sum("driver", skipna=False)

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ._attribution import Linear, Member
-from ._checks import bare
+from ._checks import without_attrs
 from .baselines import FittedBaseline, _anomalies, _at, _features, _numbers
 from .climatology import usual
 from .errors import DataError
@@ -122,7 +122,7 @@ def _of_network(model: FittedModel, ds: xr.Dataset, device: str) -> Subject:
     scaler = model._at_locations(model.scaler, raw)
     windows = _whole(scale_features(raw, scaler), raw, model.spec)
     prediction = model.predict_features(raw, index=place, members="mean", device=device)
-    blank = xr.zeros_like(prediction).astype("float64").pipe(bare)
+    blank = xr.zeros_like(prediction).astype("float64").pipe(without_attrs)
     offset = unscale_target(blank, scaler).transpose(*prediction.dims)
     one = unscale_target(blank + 1.0, scaler).transpose(*prediction.dims)
     return Subject(

@@ -11,6 +11,19 @@ from pathlib import Path
 from .errors import OutputExistsError
 
 
+def refuse_taken(target: Path, *, overwrite: bool) -> None:
+    """Raise where something is there that may not be replaced, or no folder is to hold it."""
+    if target.exists() and not overwrite:
+        raise OutputExistsError(
+            f"{str(target)!r} exists and is not overwritten silently; "
+            "remove it, choose another path, or pass overwrite=True."
+        )
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"the folder {str(target.parent)!r} for {target.name!r} does not exist; create it."
+        )
+
+
 @contextmanager
 def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; move it there on success, remove it on failure.
@@ -30,15 +43,7 @@ def atomic_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> Ite
         If the folder of ``path`` does not exist.
     """
     target = Path(path)
-    if target.exists() and not overwrite:
-        raise OutputExistsError(
-            f"{str(target)!r} exists and is not overwritten silently; "
-            "remove it, choose another path, or pass overwrite=True."
-        )
-    if not target.parent.is_dir():
-        raise FileNotFoundError(
-            f"the folder {str(target.parent)!r} for {target.name!r} does not exist; create it."
-        )
+    refuse_taken(target, overwrite=overwrite)
     # The suffix stays last: writers choose the format by it.
     temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}.partial{target.suffix}")
     try:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ._checks import bare, check_monthly, require_variables
+from ._checks import check_monthly, require_variables, without_attrs
 from ._equilibrium_baselines import air_of, training_data
 from .schema import FREEZING_POINT, LAYER, TIME, layer_bounds, location_dims
 from .windows import WindowSpec
@@ -164,7 +164,7 @@ def run_stefan(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataArray:
     places = tuple(str(d) for d in location_dims(mean))
     picks = {d: ds[d] for d in places}
     mean, numbers = (state[name].sel(picks) for name in ("mean", "numbers"))
-    air, index = _driven(ds[list(state["names"])].compute().pipe(bare), places)
+    air, index = _driven(ds[list(state["names"])].compute().pipe(without_attrs), places)
     values = _profile(air, index, numbers.values, mean.values, state["bounds"])
     out = mean.expand_dims({TIME: ds[TIME]}, axis=-1).copy(data=values)
     usual = state["departure"].sel(picks).sel(month=ds[TIME].dt.month).drop_vars("month")

@@ -18,11 +18,19 @@ PART = 0.8
 
 
 class Peak:
-    """How much larger this process becomes while the block runs: ``bytes``."""
+    """Resident memory of this process while the block runs: ``most``, and ``bytes`` more of it.
+
+    Attributes
+    ----------
+    most : int
+        The largest.
+    bytes : int
+        What that is above the memory before.
+    """
 
     def __enter__(self) -> Peak:
         self._process, self._end = psutil.Process(), threading.Event()
-        self._before = self._most = self._process.memory_info().rss
+        self._before = self.most = self._process.memory_info().rss
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
@@ -37,11 +45,11 @@ class Peak:
             self._look()
 
     def _look(self) -> None:
-        self._most = max(self._most, self._process.memory_info().rss)
+        self.most = max(self.most, self._process.memory_info().rss)
 
     @property
     def bytes(self) -> int:
-        return int(self._most - self._before)
+        return int(self.most - self._before)
 
 
 def free() -> int:

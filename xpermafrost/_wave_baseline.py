@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ._checks import bare, check_monthly, require_variables
+from ._checks import check_monthly, require_variables, without_attrs
 from ._equilibrium_baselines import air_of, training_data
 from .physics.analytic import YEAR_SECONDS, kudryavtsev
 from .schema import FREEZING_POINT, LAYER, TIME, layer_bounds, location_dims
@@ -168,7 +168,7 @@ def run_kudryavtsev(state: State, spec: WindowSpec, ds: xr.Dataset) -> xr.DataAr
     places = tuple(str(d) for d in location_dims(state["numbers"]) if d != "number")
     picks = {d: ds[d] for d in places}
     numbers = state["numbers"].sel(picks).values
-    air, angle = _driven(ds[list(state["names"])].compute().pipe(bare), places)
+    air, angle = _driven(ds[list(state["names"])].compute().pipe(without_attrs), places)
     departure = state["departure"].sel(picks).sel(month=ds[TIME].dt.month).drop_vars("month")
     out = departure.transpose(*places, LAYER, TIME)
     found = np.empty(out.shape)

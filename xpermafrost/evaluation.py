@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ._checks import bare, choose, marks_of, step_name
+from ._checks import choose, marks_of, step_name, without_attrs
 from ._protocols import PROTOCOLS as PROTOCOLS
 from ._protocols import Protocol as Protocol
 from ._protocols import (
@@ -213,7 +213,10 @@ def score(
     if len(set(names)) != len(names):
         names = [f"{name}_{k}" if names.count(name) > 1 else name for k, name in enumerate(names)]
     predicted = xr.concat(
-        [p.predict(ds).sel(span).compute().astype("float64").pipe(bare) for p in predictors],
+        [
+            p.predict(ds).sel(span).compute().astype("float64").pipe(without_attrs)
+            for p in predictors
+        ],
         dim=name_axis("model", names),
         coords="minimal",
         compat="override",
@@ -258,7 +261,7 @@ def _reference_errors(
         before = target.sel({TIME: target[TIME] < test[0]})
         floor = usual(climatology(before, step=step), truth[TIME])
     else:
-        floor = usual(course.pipe(bare), truth[TIME]) - FREEZING_POINT
+        floor = usual(course.pipe(without_attrs), truth[TIME]) - FREEZING_POINT
     last = target.shift({TIME: 1}).sel({TIME: truth[TIME]})
     return {"climatology": (floor - truth) ** 2, "persistence": (last - truth) ** 2}
 

@@ -37,7 +37,7 @@ import numpy as np
 import xarray as xr
 
 from ._blocks import by_places, is_lazy
-from ._checks import bare, check_units, choose, require_variables
+from ._checks import check_units, choose, require_variables, without_attrs
 from ._feature_memory import (
     FREEZE_SCALE,
     MONTH_DAYS,
@@ -192,7 +192,7 @@ def feature_statistics(ds: xr.Dataset, names: Sequence[str], *, step: str = "mon
         elif name.endswith(":anomaly") or ":memory" in name:
             base = name.split(":")[0]
             out[f"climatology_{base}"] = climatology(ds[base].compute(), step=step)
-    return out.pipe(bare)
+    return out.pipe(without_attrs)
 
 
 def scenario_signal(

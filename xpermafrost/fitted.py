@@ -16,7 +16,7 @@ from torch import nn
 
 from . import __version__
 from ._blocks import is_lazy, is_part
-from ._checks import bare, check_steps, choose, marks_of, require_variables
+from ._checks import check_steps, choose, marks_of, require_variables, without_attrs
 from ._explains import Explains
 from ._inference import run_net, strided
 from ._state_archive import file_of, from_bytes
@@ -288,7 +288,7 @@ class FittedModel(Explains):
         if self.portable:
             return self._anywhere(state)
         picks = {d: like[d] for d in self.location_dims if d in state.dims}
-        return state.sel(picks).pipe(bare).assign_attrs(state.attrs)
+        return state.sel(picks).pipe(without_attrs).assign_attrs(state.attrs)
 
     def _anywhere(self, state: xr.Dataset) -> xr.Dataset:
         """What is true of no place: norms, and the widest range of all places."""

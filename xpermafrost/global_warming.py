@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from ._checks import bare, require_dims
+from ._checks import require_dims, without_attrs
 from .ensembles import Period, annual_means
 from .errors import DataError, PermafrostWarning
 from .schema import TIME
@@ -132,7 +132,7 @@ def at_warming_levels(
     running = _running(annual_means(da), window)
     running, years = xr.align(running, years, join="inner", exclude=["year", "level"])
     index = running.indexes["year"].get_indexer(np.nan_to_num(years.values).astype(int).ravel())
-    at = years.copy(data=index.reshape(years.shape)).pipe(bare)
+    at = years.copy(data=index.reshape(years.shape)).pipe(without_attrs)
     picked = running.isel(year=at.clip(0)).drop_vars("year")
     return picked.where(at >= 0).transpose(..., "level").assign_attrs(da.attrs)
 

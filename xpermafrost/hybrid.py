@@ -20,7 +20,7 @@ from torch import nn
 
 from . import fitted
 from ._blocks import is_lazy
-from ._checks import bare, marks_of, require_variables, step_name
+from ._checks import marks_of, require_variables, step_name, without_attrs
 from ._explains import Explains
 from ._state_archive import PART, file_of, from_bytes, pack, unpack
 from .baselines import BASELINES, FittedBaseline, fit_baseline
@@ -207,13 +207,13 @@ def _borne_out(
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """The column's usual course, and the share of its departures that is observed, by layer."""
     observed = tsl.sel({TIME: period}).compute().reset_coords(drop=True)
-    made = answer.sel({TIME: period}).reset_coords(drop=True).pipe(bare)
+    made = answer.sel({TIME: period}).reset_coords(drop=True).pipe(without_attrs)
     course = climatology(made, step=step)
     known = made.where(observed.notnull())
     seen, felt = (da - usual(climatology(da, step=step), da[TIME]) for da in (observed, known))
     places = [d for d in felt.dims if d != LAYER]
     share = (seen * felt).sum(places) / (felt**2).sum(places)
-    return course, share.fillna(1.0).clip(0.0, 1.0).pipe(bare)
+    return course, share.fillna(1.0).clip(0.0, 1.0).pipe(without_attrs)
 
 
 def _damped(answer: xr.DataArray, course: xr.DataArray, share: xr.DataArray) -> xr.DataArray:
@@ -422,7 +422,7 @@ def load_model(path: str | os.PathLike[str]) -> Fitted:
 
 
 def _with_column(ds: xr.Dataset, answer: xr.DataArray) -> xr.Dataset:
-    own = (answer + FREEZING_POINT).pipe(bare).assign_attrs(units="K")
+    own = (answer + FREEZING_POINT).pipe(without_attrs).assign_attrs(units="K")
     keep = [n for n in ds.data_vars if TIME not in ds[n].dims or n != COLUMN]
     return ds[keep].assign({COLUMN: own})
 

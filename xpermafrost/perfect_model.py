@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from ._change_scores import change_scores
-from ._checks import bare, check_monthly, marks_of, month_index, month_name
+from ._checks import check_monthly, marks_of, month_index, month_name, without_attrs
 from ._protocols import (
     PROTOCOLS,
     baseline_features,
@@ -403,7 +403,9 @@ def _air(world: xr.Dataset, names: list[str], record: xr.Dataset) -> xr.DataArra
         series_of(world, name)["tas"].mean(places).drop_vars(SCENARIO, errors="ignore")
         for name in names
     ]
-    air = xr.concat(runs, dim=name_axis(SCENARIO, names), join="outer").compute().pipe(bare)
+    air = (
+        xr.concat(runs, dim=name_axis(SCENARIO, names), join="outer").compute().pipe(without_attrs)
+    )
     return air - annual_means(record["tas"].mean(places).compute()).mean("year")
 
 

@@ -28,7 +28,7 @@ import pandas as pd
 import xarray as xr
 
 from ._blocks import is_lazy
-from ._checks import bare, marks_of, require_variables, step_name
+from ._checks import marks_of, require_variables, step_name, without_attrs
 from ._state_archive import PART, file_of, from_bytes
 from .checkpoint import write_archive
 from .errors import DataError
@@ -206,7 +206,7 @@ def learn_damping(error: xr.DataArray, during: slice, *, step: str) -> xr.Datase
     return xr.Dataset(
         {
             name: da.astype("float64")
-            .pipe(bare)
+            .pipe(without_attrs)
             .assign_attrs(units="1", long_name=f"damping of the error of {labels[name]}")
             for name, da in made.items()
         }

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ._checks import bare, choose, require_dims, require_variables
+from ._checks import choose, require_dims, require_variables, without_attrs
 from ._files import atomic_path
 from ._teacher import FORCING, school
 from ._training_loop import Task, TrainingConfig, run_tasks, without_places
@@ -225,7 +225,7 @@ def _learn(
 
 def _bare(norms: xr.Dataset) -> xr.Dataset:
     """Nothing of the layers: they are known by number here, having been compared by bounds."""
-    norms = norms.pipe(bare).reset_coords(drop=True)
+    norms = norms.pipe(without_attrs).reset_coords(drop=True)
     return norms.drop_vars(LAYER, errors="ignore")
 
 

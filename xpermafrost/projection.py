@@ -12,7 +12,7 @@ import xarray as xr
 
 from . import __version__
 from ._blocks import by_places, is_lazy
-from ._checks import bare, choose, marks_of, require_variables
+from ._checks import choose, marks_of, require_variables, without_attrs
 from ._scenario_axes import gather
 from ._scenario_names import naming, one_run, run_name
 from .baselines import BASELINES, PERSISTENCES, fit_baseline
@@ -259,7 +259,7 @@ def _one(
         out = model.predict(forcing, members=members, device=device).sel(future)
         return out, model.outside_training_range(forcing).sel(future)
     out = model.predict(forcing).sel(future)
-    return out, out.isel({LAYER: 0}, drop=True).pipe(bare) * np.nan
+    return out, out.isel({LAYER: 0}, drop=True).pipe(without_attrs) * np.nan
 
 
 def _share_text(share: xr.DataArray) -> str:

@@ -20,7 +20,7 @@ import xarray as xr
 from torch import nn
 
 from . import __version__
-from ._checks import bare, marks_of
+from ._checks import marks_of, without_attrs
 from ._training_loop import LOSSES, _alone
 from .errors import DataError
 from .experiment import choose_scenarios, reference_of
@@ -155,7 +155,7 @@ def _scenario(
     raw = model.features(forcing).compute()
     picks = {d: raw[d] for d in model.location_dims}
     own = {d: p for d, p in picks.items() if d in model.scaler.dims}
-    scaler = model.scaler.sel(own).pipe(bare).assign_attrs(model.scaler.attrs)
+    scaler = model.scaler.sel(own).pipe(without_attrs).assign_attrs(model.scaler.attrs)
     windows = make_windows(scale_features(raw, scaler), model.spec)
     target = _training_target(model, record.sel(picks), scaler, forcing[TIME], windows)
     nets = [copy.deepcopy(net) for net in model.nets]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from ._checks import bare, choose, require_dims
+from ._checks import choose, require_dims, without_attrs
 from .climatology import climatology, usual
 from .errors import DataError
 from .schema import FEATURE, LAYER, TIME, location_dims
@@ -84,7 +84,7 @@ def fit_scaler(
             },
             attrs={"transform": transform},
         )
-        .pipe(bare)
+        .pipe(without_attrs)
         .assign_attrs(transform=transform)
     )
 

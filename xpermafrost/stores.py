@@ -21,6 +21,7 @@ import xarray as xr
 
 from ._blocks import span_of
 from ._cf import with_line
+from ._files import refuse_taken
 from ._memory import Peak, fitting, free
 from ._optional import require
 from .errors import DataError, OutputExistsError, PermafrostWarning
@@ -100,15 +101,7 @@ def to_zarr(
     """
     zarr = require("zarr", purpose="to_zarr", install="pip install 'xpermafrost[zarr]'")
     target = Path(path)
-    if target.exists() and not overwrite:
-        raise OutputExistsError(
-            f"{str(target)!r} exists and is not overwritten silently; "
-            "remove it, choose another path, or pass overwrite=True."
-        )
-    if not target.parent.is_dir():
-        raise FileNotFoundError(
-            f"the folder {str(target.parent)!r} for {target.name!r} does not exist; create it."
-        )
+    refuse_taken(target, overwrite=overwrite)
     ds = _even(to_cf(obj))
     ds.attrs["history"] = with_line(ds.attrs.get("history"), f"to_zarr({target.name!r})")
     with _unfinished(target, ds, overwrite=overwrite, resume=resume) as folder:
@@ -244,21 +237,21 @@ def _write(ds: xr.Dataset, folder: Path, target: Path, progress: bool | None) ->
     todo = [each for each in blocks if not (folder / "done" / str(each[0])).exists()]
     count = max(1, AT_ONCE * _threads())
     shown = sys.stderr.isatty() if progress is None else progress
-    groups = [todo[k : k + count] for k in range(0, len(todo), count)]
-    alone = len(todo) > 1 and _client() is None
-    if alone:  # what one block takes tells how many fit
-        groups = [todo[:1], todo[1:count], *groups[1:]]
     with (
         tqdm(
             total=len(blocks), initial=len(blocks) - len(todo), desc="blocks", disable=not shown
         ) as bar,
         ExitStack() as fewer,
     ):
-        for number, some in enumerate(groups):
+        if len(todo) > 1 and _client() is None:  # what one block takes tells how many fit
             with Peak() as taken:
-                _group(ds, names, some, folder, target)
-            if alone and number == 0:
-                fewer.enter_context(_as_many_as_fit(taken.bytes, ds, target))
+                _group(ds, names, todo[:1], folder, target)
+            fewer.enter_context(_as_many_as_fit(taken.bytes, ds, target))
+            todo = todo[1:]
+            bar.update()
+        for first in range(0, len(todo), count):
+            some = todo[first : first + count]
+            _group(ds, names, some, folder, target)
             bar.update(len(some))
 
 

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ._checks import bare, check_monthly, choose, month_index, require_dims, require_variables
+from ._checks import (
+    check_monthly,
+    choose,
+    month_index,
+    require_dims,
+    require_variables,
+    without_attrs,
+)
 from .diagnostics import active_layer_thickness
 from .diagnostics._profile import SOIL, celsius
 from .errors import (
@@ -309,7 +316,7 @@ def _thaw_depth(
         "alt_n": (error.notnull().sum("year"), "1", "years compared by active-layer thickness"),
     }
     return {
-        name: da.pipe(bare).assign_attrs(units=units, long_name=text, comment=notes)
+        name: da.pipe(without_attrs).assign_attrs(units=units, long_name=text, comment=notes)
         for name, (da, units, text) in table.items()
     }
 
@@ -341,7 +348,7 @@ def _scores(model: xr.DataArray, truth: xr.DataArray) -> xr.Dataset:
         table[f"bias_{season}"] = (mean, "K", f"mean error in {season}")
     return xr.Dataset(
         {
-            name: da.pipe(bare).assign_attrs(units=units, long_name=label)
+            name: da.pipe(without_attrs).assign_attrs(units=units, long_name=label)
             for name, (da, units, label) in table.items()
         }
     )

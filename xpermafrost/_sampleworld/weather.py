@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import lfilter
 
+from .._sun import daily_insolation
 from .geography import Cells
 
 SCENARIOS = ("rcp26", "rcp45", "rcp60", "rcp85")
@@ -219,12 +220,5 @@ def precipitation_climate(cells: Cells, bias: Bias) -> np.ndarray:
 
 
 def top_of_atmosphere(cells: Cells) -> np.ndarray:
-    """Daily mean solar radiation above the air (day of year, cell) [W m-2] (Spencer, 1971)."""
-    turn = 2 * np.pi * np.arange(366)[:, None] / 365.25
-    tilt = 0.006918 - 0.399912 * np.cos(turn) + 0.070257 * np.sin(turn)
-    tilt = tilt - 0.006758 * np.cos(2 * turn) + 0.000907 * np.sin(2 * turn)
-    near = 1.000110 + 0.034221 * np.cos(turn) + 0.001280 * np.sin(turn)
-    phi = np.deg2rad(cells.lat)
-    noon = np.arccos(np.clip(-np.tan(phi) * np.tan(tilt), -1.0, 1.0))
-    sun = noon * np.sin(phi) * np.sin(tilt) + np.cos(phi) * np.cos(tilt) * np.sin(noon)
-    return 1361.0 / np.pi * near * sun
+    """Daily mean solar radiation above the air (day of year, cell) [W m-2]."""
+    return daily_insolation(np.arange(1, 367)[:, None], cells.lat)

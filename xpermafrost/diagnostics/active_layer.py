@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import xarray as xr
 
-from .._checks import bare, choose, require_variables, same_units
+from .._checks import choose, require_variables, same_units, without_attrs
 from ..errors import DataError, DimensionError, PermafrostWarning, UnitsError
 from ..physics import analytic
 from ..schema import LAYER, TIME
@@ -332,7 +332,7 @@ def _property(da: xr.DataArray, name: str, step: str) -> xr.DataArray:
             f"{step} needs one value of {name!r} a place; it has dims {da.dims}. Average it, for "
             f"instance properties.mean({da.dims[0]!r}, keep_attrs=True)."
         )
-    return da.pipe(bare)
+    return da.pipe(without_attrs)
 
 
 def _stefan(

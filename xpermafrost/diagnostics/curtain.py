@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from .._checks import bare
+from .._checks import without_attrs
 from ..errors import DataError, TimeAxisError
 from ..schema import TIME
 from ._profile import SOIL, Temperature, celsius, describe, flags
@@ -237,7 +237,7 @@ def zero_curtain_error(
             gap=gap,
             year=year,
             coverage=coverage,
-        )["zero_curtain_total"].pipe(bare)
+        )["zero_curtain_total"].pipe(without_attrs)
         for da in both
     )
     table = {

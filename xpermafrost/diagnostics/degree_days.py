@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import xarray as xr
 
-from .._checks import bare, choose
+from .._checks import choose, without_attrs
 from ..errors import DataError, PermafrostWarning
 from ._profile import (
     AIR,
@@ -135,7 +135,7 @@ def yearly_sum(
     if years.step == "day":
         from xclim.indices.generic import cumulative_difference
 
-        excess = cumulative_difference(warm, "0 degC", _KINDS[kind]).pipe(bare)
+        excess = cumulative_difference(warm, "0 degC", _KINDS[kind]).pipe(without_attrs)
     else:
         signed = warm if kind == "thawing" else -warm
         spread = 0.0 if daily_std is None else daily_std

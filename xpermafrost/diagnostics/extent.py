@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import xarray as xr
 
-from .._checks import bare, require_dims, same_units
+from .._checks import require_dims, same_units, without_attrs
 from ..errors import DimensionError, UnitsError
 from ..schema import MEMBER
 from ._profile import check_presence, describe, flags, same_labels
@@ -160,7 +160,7 @@ def thawed_volume(thickness: xr.DataArray, *, area: xr.DataArray) -> xr.DataArra
             f"{thickness.dims}. Name the same places in both."
         )
     same_labels(thickness, area, step="thawed_volume")
-    square = (area * factor).pipe(bare)
+    square = (area * factor).pipe(without_attrs)
     known = thickness.notnull()
     depth = thickness.reset_coords(drop=True).drop_attrs(deep=False)
     share = (square * known.reset_coords(drop=True)).sum(dims) / square.sum(dims)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
-from .._checks import bare, check_units, choose, month_index, require_dims
+from .._checks import check_units, choose, month_index, require_dims, without_attrs
 from ..errors import DataError, PermafrostWarning
 from ..schema import LAYER, TIME, layer_bounds, layer_coords_from_bounds, location_dims
 from .column import DEFAULT_EDGES
@@ -111,7 +111,7 @@ def with_parameters(
     by_owner: dict[str, dict[str, xr.DataArray]] = {"soil": {}, "surface": {}}
     for name, da in parameters.data_vars.items():
         row = PARAMETERS[choose("parameter", str(name), PARAMETERS)]
-        by_owner[row.owner][str(name)] = da.pipe(bare)
+        by_owner[row.owner][str(name)] = da.pipe(without_attrs)
     changed = base.adjust(**by_owner["soil"]) if by_owner["soil"] else base
     return changed, replace(surface or Surface(), **by_owner["surface"])  # type: ignore[arg-type]
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import xarray as xr
 
-from .._checks import bare, check_units, choose, require_variables
+from .._checks import check_units, choose, require_variables, without_attrs
 from ..errors import DataError, DimensionError
 from ..schema import layer_bounds
 from .column import DEFAULT_EDGES, NODE
@@ -245,7 +245,7 @@ class SoilProfile:
         for k, (top, bottom) in enumerate(bounds):
             own = {"porosity": 1.0 - solid, "organic": organic / solid, "saturation": wet}
             own = {n: da.isel(layer=k, drop=True, missing_dims="ignore") for n, da in own.items()}
-            own = {n: da.reset_coords(drop=True).pipe(bare) for n, da in own.items()}
+            own = {n: da.reset_coords(drop=True).pipe(without_attrs) for n, da in own.items()}
             layers.append(SoilLayer(texture=texture, thickness=float(bottom - top), **own))
         return cls(name="fields", layers=tuple(layers))
 

@@ -19,7 +19,7 @@ from ..errors import PermafrostWarning, SourceError
 from ..schema import TIME, VARIABLES, layer_bounds
 
 #: Places of a grid by which means and shares over all of them are judged.
-ENOUGH_PLACES = 10_000
+ENOUGH_PLACES = 2_000
 
 #: Bulk density of snow [kg m-3]: fresh snow to ice (Cuffey & Paterson 2010, table 2.1).
 SNOW_DENSITY = (50.0, 917.0)
