@@ -59,6 +59,22 @@ def both(world, lazy):
     return prepare(world, SPEC, **options), prepare_blocks(lazy, SPEC, memory=LITTLE, **options)
 
 
+@pytest.mark.filterwarnings("ignore::xpermafrost.errors.PermafrostWarning")
+@pytest.mark.parametrize("transform", ["raw", "residual"])
+def test_cells_without_forcing_count_nowhere(world, transform):
+    """A cell with soil and no air is left out: of the scaler too, in memory as in blocks."""
+    here = {"lat": 1, "lon": 1}
+    assert bool(world["tsl"].isel(here).notnull().any())
+    coast = world.assign(tas=world["tas"].copy())
+    coast["tas"][here] = np.nan
+    options = {"train": None, "transform": transform}
+    memory = prepare(coast, SPEC, **options)
+    blocks = prepare_blocks(coast.chunk(lat=3, lon=2), SPEC, memory=LITTLE, **options)
+    xr.testing.assert_allclose(memory.scaler, blocks.scaler, rtol=1e-5)
+    without = coast.assign(tsl=coast["tsl"].where(coast["tas"].notnull().any("time")))
+    xr.testing.assert_allclose(prepare(without, SPEC, **options).scaler, memory.scaler)
+
+
 def in_blocks(prepared, seed=0, **options):
     return InBlocks(prepared, TrainingConfig(**options), seed=seed)
 

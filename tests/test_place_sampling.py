@@ -13,6 +13,7 @@ from xpermafrost.errors import (
     DimensionError,
     MissingVariableError,
     RegionError,
+    UnitsError,
 )
 from xpermafrost.place_sampling import _shares, sample_places
 from xpermafrost.region_validation import leave_region_out
@@ -26,6 +27,26 @@ def world():
     some = [testing.gridded(years=6, seed=k) for k in range(2)]
     some = [ds.assign_coords(lon=ds["lon"] + 8 * k) for k, ds in enumerate(some)]
     return xr.concat(some, "lon", data_vars="minimal", coords="minimal", compat="override")
+
+
+def test_degrees_celsius_are_refused_not_taken_for_kelvin(world):
+    cold = world.assign(tas=(world["tas"] - 273.15).assign_attrs(units="degC"))
+    with pytest.raises(UnitsError, match="'tas'"):
+        sample_places(cold, 7)
+
+
+def test_half_a_year_has_no_climate(world):
+    """A cell whose winters are missing is no cell of a warm climate."""
+    winter = world["time"].dt.month.isin([11, 12, 1, 2, 3, 4])
+    at = (world["lat"] == world["lat"][1]) & (world["lon"] == world["lon"][1])
+    gaps = world.assign(tas=world["tas"].where(~(winter & at)).transpose(*world["tas"].dims))
+    assert sample_places(world, 99).sizes["place"] == 20
+    assert sample_places(gaps, 99).sizes["place"] == 19
+
+
+def test_labels_tell_near_cells_apart(world):
+    near = world.assign_coords(lon=100 + 0.0002 * np.arange(world.sizes["lon"]))
+    assert len(set(sample_places(near, 99)["place"].values)) == 20
 
 
 def test_places_hold_the_values_of_their_cells(world, unchanged):

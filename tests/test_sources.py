@@ -21,6 +21,7 @@ from xpermafrost.errors import (
     UnknownNameError,
 )
 from xpermafrost.sources import FAMILIES, identify, standardize
+from xpermafrost.sources._space import _ascending
 
 MONTHS = pd.date_range("2001-01-01", periods=12, freq="MS")
 DAYS = MONTHS.days_in_month.to_numpy()  # 31, 28, ..., 30
@@ -341,8 +342,8 @@ def test_missing_values_stay_missing():
 # --- coordinates --------------------------------------------------------------------------
 
 
-def test_latitudes_are_turned_around_without_a_copy(monkeypatch):
-    """What is canonical but for its order is not copied; what is converted is in order again."""
+def test_latitudes_are_turned_around():
+    """Turning copies nothing; what is converted is in order again."""
     lat = {"latitude": np.arange(70.0, 60.0, -1.0)}
     time = pd.date_range("2001-01", periods=24, freq="MS")
     values = np.random.default_rng(0).uniform(250, 280, (24, 10)).astype("f4")
@@ -356,6 +357,8 @@ def test_latitudes_are_turned_around_without_a_copy(monkeypatch):
     np.testing.assert_array_equal(out["tas"], values[:, ::-1])
     np.testing.assert_allclose(out["pr"], values[:, ::-1] * 1e-5 / 86.4, rtol=1e-6)
     assert all(da.values.flags.c_contiguous for da in out.data_vars.values())
+    turned = _ascending(raw.rename(latitude="lat"), "lat")
+    assert np.shares_memory(turned["t2m"].values, raw["t2m"].values)
     straight = standardize(raw.sortby("latitude"))
     xr.testing.assert_equal(straight, out)
 

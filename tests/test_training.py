@@ -124,6 +124,29 @@ def test_training_windows_have_their_target_in_the_training_years(ds, horizon):
     assert ready.validation.size == 3 * 12
 
 
+def test_years_held_out_are_not_in_the_scaler(ds):
+    """Early stopping must not score years by a climatology that they made."""
+    spec = WindowSpec(length=24, features=("tas", "snd:anomaly"))
+    options = {"train": ("2001", "2006"), "transform": "residual", "validation_years": 1}
+    held = ds["time"].dt.year >= 2006
+    changed = ds.assign(
+        {n: xr.where(held, ds[n] + 9, ds[n], keep_attrs=True) for n in ("tas", "snd", "tsl")}
+    )
+    changed = changed.assign({n: changed[n].transpose(*ds[n].dims) for n in ("tas", "snd", "tsl")})
+    one, other = (prepare(each, spec, **options) for each in (ds, changed))
+    xr.testing.assert_identical(other.scaler, one.scaler)
+    xr.testing.assert_identical(other.statistics, one.statistics)
+    assert one.validation.size == other.validation.size == 3 * 12
+    with pytest.raises(DataError, match="validation_years=6 leaves nothing of 2001-01 to 2006-12"):
+        prepare(ds, spec, **{**options, "validation_years": 6})
+
+
+def test_the_oldest_windows_weigh_little_and_not_nothing(ds):
+    config = TrainingConfig(recency_years=0.05, batch_size=8, epochs=2, target="raw")
+    model = fit(ds, "gru", config=config, pretrain=None, jobs=1, progress=False)
+    assert bool(model.predict(ds).isel(time=-1).notnull().all())
+
+
 def test_windows_of_test_months_use_the_history_before_the_split(ds, gru):
     """No test month is thrown away: January 2007 has a prediction from 2005-02 onwards."""
     out = gru.predict(ds)

@@ -31,6 +31,7 @@ from .features import build_features, feature_statistics, needed_variables
 from .preparation import (
     Period,
     enough_windows,
+    learned_span,
     recency_weight,
     split_windows,
     training_period,
@@ -191,7 +192,7 @@ def prepare_blocks(
     first = _FirstPass(ds, spec, places, period, transform, validation_years, counted)
     limit = SHARE * memory * 1e9
     units = first.learnable(list(first.run(boxes(ds, places, limit))))
-    first.refuse(units)
+    first.refuse()
     scaler = first.scaler(norms, places)
     coords = xr.Dataset(coords={d: ds[d] for d in places})
     layers = {**layer_coords_from_bounds(layer_bounds(ds)), LAYER: ds[LAYER].variable}
@@ -278,6 +279,9 @@ class _FirstPass:
         self.shape = [self.ds.sizes[d] for d in self.places]
         self.training, self.validation = (np.zeros(np.prod(self.shape), "int32") for _ in range(2))
         self.span = {TIME: slice(*self.period)}
+        self.learned = learned_span(
+            self.ds[TIME], self.period, self.validation_years, self.spec.step
+        )
         self.features = Moments(feature_count(self.ds, self.spec.features))
         self.target = Moments(self.ds.sizes[LAYER])
         self.labels = np.array([])
@@ -313,7 +317,7 @@ class _FirstPass:
     def _cells(self, cells: xr.Dataset) -> np.ndarray:
         """Take in some places; which of them have every feature."""
         spec = self.spec
-        statistics = feature_statistics(cells.sel(self.span), spec.features, step=spec.step)
+        statistics = feature_statistics(cells.sel(self.learned), spec.features, step=spec.step)
         raw = build_features(
             cells, spec.features, statistics=statistics, length=spec.length, step=spec.step
         )
@@ -336,9 +340,9 @@ class _FirstPass:
         self.lacking |= dict.fromkeys(empty[FEATURE].values[empty.any(CELL).values].tolist())
 
     def _learn(self, tsl: xr.DataArray, raw: xr.DataArray, statistics: xr.Dataset) -> None:
-        past, step = raw.sel(self.span), self.spec.step
-        soil = tsl.sel(self.span)
-        weight = None if self.weight is None else self.weight.sel(self.span)
+        past, step = raw.sel(self.learned), self.spec.step
+        soil = tsl.sel(self.learned)
+        weight = None if self.weight is None else self.weight.sel(self.learned)
         course = climatology(soil, step=step, weight=weight).transpose(CELL, LAYER, ...)
         learned = soil - usual(course, soil[TIME]) if self.transform == "residual" else soil
         self.features.add(past.values)
@@ -371,7 +375,7 @@ class _FirstPass:
         ]
         return [unit for unit in kept if unit.ids.size]
 
-    def refuse(self, units: list[Unit]) -> None:
+    def refuse(self) -> None:
         """Raise where there is nothing to learn; say what was left out."""
         if not self.land:
             raise no_target()

@@ -231,7 +231,7 @@ def _whole_but_places(ds: xr.Dataset, step: str) -> xr.Dataset:
     size = _bytes(ds, largest)
     names = ", ".join(repr(str(d)) for d in split)
     found = ", ".join(f"{len(ds.chunksizes[d])} along {str(d)!r}" for d in split)
-    line = _proposed(ds, split, size, largest)
+    line = _proposed(split, size, largest)
     if size > MOST:
         raise DimensionError(
             f"{step} needs {names} in one chunk; found {found}, and merging them makes blocks of "
@@ -258,9 +258,7 @@ def _bytes(ds: xr.Dataset, largest: dict[Hashable, int]) -> int:
     return sum(each)
 
 
-def _proposed(
-    ds: xr.Dataset, split: list[Hashable], size: int, largest: dict[Hashable, int]
-) -> str:
+def _proposed(split: list[Hashable], size: int, largest: dict[Hashable, int]) -> str:
     """The line to type: chunks of about ``GOOD`` bytes."""
     shrink = min(1.0, GOOD / size) ** (1 / max(len(largest), 1))
     parts = [f"{d}=-1" for d in split]

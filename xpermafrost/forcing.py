@@ -13,7 +13,7 @@ import xarray as xr
 from . import bias
 from ._bias_divergence import warn_if_squeezed
 from ._blocks import by_places, is_lazy, is_part
-from ._checks import check_monthly, month_index, month_name, require_variables
+from ._checks import check_monthly, check_units, month_index, month_name, require_variables
 from ._scenario_axes import Labelled, gather
 from ._scenario_names import (
     ESM,
@@ -102,6 +102,9 @@ def adjust_scenarios(
             if SCENARIO in ds[n].dims and n not in GASES
         ]
     require_variables(reference, variables, step="adjust_scenarios")
+    for name in variables:
+        if name in VARIABLES:
+            check_units(reference[name])
     dynamic = list(variables)
     if is_lazy(ds[dynamic]):
         options = {

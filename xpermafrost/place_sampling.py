@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ._checks import check_steps, choose, require_variables
+from ._checks import check_steps, check_units, choose, require_variables
 from .climatology import climatology, usual
 from .errors import DataError, RegionError
 from .experiment import reference_of
@@ -88,6 +88,8 @@ def sample_places(
     require_variables(ds, ("tas", "tsl"), step="sample_places")
     check_grid(ds, step="sample_places")
     check_steps(ds, step, step="sample_places")
+    for name in ("tas", "tsl"):
+        check_units(ds[name])
     if count < 1 or min(widths) <= 0:
         raise DataError(f"count and widths must be positive; got {count} and {widths}.")
     span = {TIME: slice(*training_period(ds, train, step=step))}
@@ -110,7 +112,11 @@ def sample_places(
     lat, lon = np.unravel_index(drawn, climate.shape)
     at = {"lat": xr.DataArray(lat, dims=PLACE), "lon": xr.DataArray(lon, dims=PLACE)}
     some = ds.isel(at)
-    labels = [f"{a:g}, {b:g}" for a, b in zip(some["lat"].values, some["lon"].values, strict=True)]
+    names_of = (np.format_float_positional(v, trim="-") for v in some["lat"].values)
+    labels = [
+        f"{a}, {np.format_float_positional(b, trim='-')}"
+        for a, b in zip(names_of, some["lon"].values, strict=True)
+    ]
     out = some.assign_coords(
         {
             PLACE: np.asarray(labels),
@@ -138,8 +144,9 @@ def _climate(
     dim = TIME if step == "day" else "month"
     found = xr.Dataset(
         {
-            "mean": course.mean(dim),
-            "range": course.max(dim) - course.min(dim),
+            # the mean of a year that lacks months is that of another climate
+            "mean": course.mean(dim, skipna=False),
+            "range": course.max(dim, skipna=False) - course.min(dim, skipna=False),
             "known": ds["tsl"].sel(span).notnull().any((LAYER, TIME)),
         }
     ).compute()

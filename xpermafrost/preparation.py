@@ -39,6 +39,9 @@ from .windows import LENGTHS, Windows, WindowSpec, make_windows
 
 Period = tuple[str, str]
 
+#: Of a training window, however old, where later ones count more.
+LEAST_WEIGHT = 1e-30
+
 
 def training_period(
     ds: xr.Dataset, train: Period | str | None, *, step: str = "month"
@@ -150,24 +153,25 @@ def prepare(
     for name in ("tsl", *needed_variables(spec.features)):
         if name in VARIABLES:
             check_range(ds[name].sel(period) if TIME in ds[name].dims else ds[name])
-    statistics = feature_statistics(ds.sel(period), spec.features, step=spec.step)
+    learned = learned_span(ds[TIME], (start, end), validation_years, spec.step)
+    statistics = feature_statistics(ds.sel(learned), spec.features, step=spec.step)
     raw = build_features(
         ds, spec.features, statistics=statistics, length=spec.length, step=spec.step
     ).compute()
     target = ds["tsl"].compute()
     places = location_dims(raw)
-    raw = _on_land(raw, target, period)
+    raw, target = _on_land(raw, target, period)
     weight = recency_weight(ds[TIME], end, recency_years, spec.step)
     scaler = fit_scaler(
-        raw.sel(period),
-        target.sel(period),
+        raw.sel(learned),
+        target.sel(learned),
         transform=transform,
-        weight=None if recency_years is None else weight.sel(period),
+        weight=None if recency_years is None else weight.sel(learned),
         step=spec.step,
     )
     if norms is not None:
         scaler = scaler.assign({name: norms[name].variable for name in NORMS})
-    months = raw.sel(period).groupby("time.month")
+    months = raw.sel(learned).groupby("time.month")
     hull = {"feature_min": months.min(TIME), "feature_max": months.max(TIME)}
     scaler = xr.merge([scaler, hull], join="exact", compat="override", combine_attrs="override")
     windows = make_windows(scale_features(raw, scaler), spec)
@@ -200,8 +204,29 @@ def prepare(
     )
 
 
-def _on_land(raw: xr.DataArray, target: xr.DataArray, period: dict[str, slice]) -> xr.DataArray:
-    """Features where there is something to learn from, NaN elsewhere.
+def learned_span(
+    time: xr.DataArray, period: tuple[np.datetime64, ...], validation_years: int, step: str
+) -> dict[str, slice]:
+    """Times that statistics are taken of: the training period without the years held out."""
+    start, end = period
+    if not validation_years:
+        return {TIME: slice(start, end)}
+    steps = step_index(time, step)
+    last = steps[np.searchsorted(time.values, end)] - STEPS[step] * validation_years
+    kept = time.values[(time.values >= start) & (steps <= last)]
+    if not kept.size:
+        first, final = (step_name(stamp, step) for stamp in period)
+        raise DataError(
+            f"validation_years={validation_years} leaves nothing of {first} to {final} to train "
+            "on. Hold out fewer years, or train on more."
+        )
+    return {TIME: slice(start, kept[-1])}
+
+
+def _on_land(
+    raw: xr.DataArray, target: xr.DataArray, period: dict[str, slice]
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Features and target where there is something to learn from, NaN elsewhere.
 
     A named place (band, station) must have every feature. A grid has cells of water, without
     a target; and cells at its coast whose forcing is missing, which are said.
@@ -216,11 +241,11 @@ def _on_land(raw: xr.DataArray, target: xr.DataArray, period: dict[str, slice]) 
             names = empty[FEATURE].values[empty.any(places).values].tolist()
             warn_of_lost(int(lost.sum()), int(land.sum()), names, stacklevel=5)
             empty = empty & False
-        raw = raw.where(land & ~lost)
+        raw, target = raw.where(land & ~lost), target.where(land & ~lost)
     if bool(empty.any()):
         at = empty.stack(where=(*places, FEATURE))
         raise without_features(at["where"].values[at.values][:4].tolist())
-    return raw
+    return raw, target
 
 
 def warn_of_lost(lost: int, land: int, names: list[str], *, stacklevel: int) -> None:
@@ -281,7 +306,8 @@ def recency_weight(
     steps = xr.DataArray(step_index(time, step), dims=TIME, coords={TIME: time})
     age = (steps.sel({TIME: end}) - steps).clip(0)
     values = np.ones(steps.size) if years is None else np.exp(-age.values / (STEPS[step] * years))
-    return age.astype("float64").copy(data=values)
+    # a batch of the oldest windows alone must have a mean in single precision
+    return age.astype("float64").copy(data=np.maximum(values, LEAST_WEIGHT))
 
 
 def _hash(cube: np.ndarray, values: np.ndarray) -> str:
